@@ -1,0 +1,135 @@
+/**
+ * The memory map: one header at LAYOUT_BASE, then the regions, whose bases and capacities are words of the header,
+ * written by the host once at start (capacities are chosen at run time).
+ *
+ * Portable: compiled by asc and by tsc. Untyped integer constants only.
+ *
+ * References between records are absolute u32 addresses in this memory; 0 means none. Addresses and L4 ports in the
+ * tables are in network byte order, as in a packet. Times are u32 ticks of TICK_MS, compared by signed difference.
+ */
+export const LAYOUT_VERSION = 1;
+export const LAYOUT_MAGIC = 0x73766c77;
+export const TICK_MS = 4;
+export const TICKS_PER_SECOND = 250;
+
+/** Below lie the core's read-only data and its stack. */
+export const LAYOUT_BASE = 65536;
+export const HEADER_SIZE = 4096;
+
+// Words of the header (offsets from LAYOUT_BASE).
+export const MAGIC = 0;
+export const VERSION = 4;
+export const TOTAL = 8;
+/** How many workers share this memory. */
+export const WORKER_COUNT = 12;
+/** Time of the breath, in ticks; the last one that run() was given. */
+export const NOW = 16;
+/** Milliseconds a worker may block when nothing arrives, as the timers want it. */
+export const IDLE_MS = 20;
+/** A random word of this process: seeds of hashes that an attacker must not know. */
+export const SEED = 24;
+/** Milliseconds since midnight UTC at the last run() (ICMP timestamp replies). */
+export const DAY_MS = 28;
+/** Counts every change of services, servers, routes, addresses, ports. */
+export const GENERATION = 32;
+/** Next IPv4 identification of packets that the director makes itself. */
+export const NEXT_ID = 36;
+export const PROFILE = 40;
+/** Route packets that match nothing between ports (ip_forward). */
+export const IP_FORWARD = 44;
+
+// Regions: base address, and how many records.
+export const PORTS_BASE = 64;
+export const PORTS_CAPACITY = 68;
+export const ADDRESSES_BASE = 72;
+export const ADDRESSES_CAPACITY = 76;
+export const ROUTES_BASE = 80;
+export const ROUTES_CAPACITY = 84;
+export const NEIGHBOURS_BASE = 88;
+export const NEIGHBOURS_CAPACITY = 92;
+export const SERVICES_BASE = 96;
+export const SERVICES_CAPACITY = 100;
+export const SERVERS_BASE = 104;
+export const SERVERS_CAPACITY = 108;
+/** Bytes that schedulers build their tables in. */
+export const ARENA_BASE = 112;
+export const ARENA_CAPACITY = 116;
+export const FRAGMENTS_BASE = 120;
+export const FRAGMENTS_CAPACITY = 124;
+/** Hot halves of the connections. */
+export const CONNECTIONS_BASE = 128;
+export const CONNECTIONS_CAPACITY = 132;
+/** Cold halves, same numbering. */
+export const COLD_BASE = 136;
+/** The index over both tuples: lines of 64 bytes. */
+export const INDEX_BASE = 140;
+export const INDEX_CAPACITY = 144;
+/** IPv6 addresses and helper state of connections that need it. */
+export const EXTENSIONS_BASE = 148;
+export const EXTENSIONS_CAPACITY = 152;
+export const WORKERS_BASE = 156;
+export const WORKERS_CAPACITY = 160;
+export const SLOTS_BASE = 164;
+export const SLOTS_CAPACITY = 168;
+export const REQUEST_BASE = 172;
+export const REQUEST_CAPACITY = 176;
+export const MARKS_BASE = 180;
+export const MARKS_CAPACITY = 184;
+export const COUNTERS_BASE = 188;
+export const COUNTERS_CAPACITY = 192;
+export const WHEEL_BASE = 196;
+export const WHEEL_CAPACITY = 200;
+/** Where the service hash (heads, u32 each) lies. */
+export const SERVICE_HASH_BASE = 204;
+export const SERVICE_HASH_CAPACITY = 208;
+/** io_uring rings of the workers, page-aligned. */
+export const RINGS_BASE = 212;
+export const RINGS_CAPACITY = 216;
+
+// Mutable words of the core, changed under the lock.
+export const FREE_SLOT = 512;
+export const FREE_SLOT_COUNT = 516;
+export const FREE_CONNECTION = 520;
+export const FREE_EXTENSION = 524;
+export const FREE_SERVICE = 528;
+export const FREE_SERVER = 532;
+export const CONNECTION_COUNT = 536;
+/** Connections never used yet start here: memory is touched only as the table fills. */
+export const CONNECTION_HIGH = 540;
+export const EXTENSION_HIGH = 544;
+export const SERVICE_COUNT = 548;
+export const SERVICES_HEAD = 552;
+export const SERVICES_TAIL = 556;
+export const MARK_SERVICE_COUNT = 560;
+export const PORT_ZERO_COUNT = 564;
+export const ROUTE_COUNT = 568;
+export const ADDRESS_COUNT = 572;
+export const NEIGHBOUR_COUNT = 576;
+export const SERVER_HIGH = 580;
+export const TRASH_HEAD = 584;
+export const ESTIMATOR_NEXT = 588;
+export const WHEEL_TICK = 592;
+export const WHEEL_PENDING = 596;
+export const NEIGHBOUR_TICK = 600;
+export const FRAGMENT_COUNT = 604;
+export const ARENA_FREE = 608;
+export const NO_PORT_COUNT = 612;
+export const MARK_COUNT = 616;
+export const SERVER_FREE_HASH = 620;
+export const WAITING = 624;
+export const SEQUENCE = 628;
+export const DROP_RATE_COUNT = 632;
+export const NEXT_HOUSEKEEPING = 636;
+export const EXTENSION_COUNT = 640;
+export const TUNNEL_SERVER_COUNT = 644;
+export const UNAVAILABLE_COUNT = 648;
+export const EVICT_CURSOR = 652;
+export const ICMP_TOKENS = 656;
+export const ICMP_TOKENS_TICK = 660;
+
+/** The core's lock: 0 free, else 1 + holder; and who waits. Each on a cache line of its own. */
+export const LOCK = 1024;
+export const LOCK_WAITERS = 1088;
+
+/** Settings (net.ipv4.vs.* and timeouts), one u32 each, by the numbers of layout/setting.ts. */
+export const SETTINGS = 1536;

@@ -1,0 +1,11 @@
+/** IP protocol numbers. */
+export const ICMP = 1;
+export const IPIP = 4;
+export const TCP = 6;
+export const UDP = 17;
+export const IPV6 = 41;
+export const GRE = 47;
+export const ESP = 50;
+export const AH = 51;
+export const ICMPV6 = 58;
+export const SCTP = 132;

@@ -1,0 +1,50 @@
+/** A real server of one virtual service, 256 bytes. */
+export const SIZE = 256;
+/** 0 free, 1 in its service's list, 2 removed but still held by connections. */
+export const STATE = 0;
+export const FAMILY = 1;
+export const TUNNEL_TYPE = 2;
+export const TUNNEL_FLAGS = 3;
+/** layout/forwarding.ts */
+export const FORWARDING = 4;
+/** i32; 0 quiesced. */
+export const WEIGHT = 8;
+/** Network order. */
+export const PORT = 12;
+export const TUNNEL_PORT = 14;
+export const ADDRESS = 16;
+export const NEXT = 32;
+export const PREVIOUS = 36;
+export const SERVICE = 40;
+export const ACTIVE = 44;
+export const INACTIVE = 48;
+export const PERSISTENT = 52;
+export const UPPER = 56;
+export const LOWER = 60;
+export const FLAGS = 64;
+/** Connections and templates that point here. */
+export const REFERENCES = 68;
+/** Virtual address, port, protocol, mark of the service it was added to: how a removed one is found again. */
+export const VIRTUAL_ADDRESS = 72;
+export const VIRTUAL_PORT = 88;
+export const PROTOCOL = 90;
+export const VIRTUAL_MARK = 92;
+export const STATS = 96;
+export const RATES = 136;
+/** Six words that belong to the scheduler. */
+export const SCHEDULER_STATE = 216;
+/** Since when its weight is 0 (ticks); meaningful while WEIGHT is 0. */
+export const QUIESCED_SINCE = 240;
+/** Path MTU towards it as ICMP errors taught (tunnels), and when it runs out. */
+export const PATH_MTU = 244;
+export const PATH_MTU_UNTIL = 248;
+/** Service family when it differs (IPv6 tunnel server of an IPv4 service). */
+export const SERVICE_FAMILY = 252;
+export const HASH_NEXT = 254;
+
+export const STATE_FREE = 0;
+export const STATE_LIVE = 1;
+export const STATE_REMOVED = 2;
+
+export const FLAG_AVAILABLE = 1;
+export const FLAG_OVERLOAD = 2;

@@ -1,0 +1,40 @@
+/** Settings of the core: u32 words at memory.SETTINGS + 4 * id. Names are those of net.ipv4.vs.*, lower-cased keys. */
+export const AMEMTHRESH = 0;
+export const AM_DROPRATE = 1;
+export const DROP_ENTRY = 2;
+export const DROP_PACKET = 3;
+export const CONNTRACK = 4;
+export const SECURE_TCP = 5;
+export const SNAT_REROUTE = 6;
+export const SYNC_VERSION = 7;
+export const CACHE_BYPASS = 8;
+export const EXPIRE_NODEST_CONN = 9;
+export const SLOPPY_TCP = 10;
+export const SLOPPY_SCTP = 11;
+export const EXPIRE_QUIESCENT_TEMPLATE = 12;
+export const SYNC_THRESHOLD = 13;
+export const SYNC_PERIOD = 14;
+export const SYNC_REFRESH_PERIOD = 15;
+export const SYNC_RETRIES = 16;
+export const SYNC_PORTS = 17;
+export const SYNC_QLEN_MAX = 18;
+export const SYNC_SOCK_SIZE = 19;
+export const NAT_ICMP_SEND = 20;
+export const PMTU_DISC = 21;
+export const BACKUP_ONLY = 22;
+export const CONN_REUSE_MODE = 23;
+export const SCHEDULE_ICMP = 24;
+export const IGNORE_TUNNELED = 25;
+export const RUN_ESTIMATION = 26;
+/** wlvs' own: a SYN or datagram whose server is gone is scheduled anew at once. */
+export const RESCHEDULE = 27;
+/** wlvs' own: clamp the MSS of connections through tunnels. */
+export const MSS_CLAMP = 28;
+/** wlvs' own: seconds that persistence may go on sending to a server of weight 0 (0: as the kernel, for ever). */
+export const DRAIN_SECONDS = 29;
+
+// Timeouts in ticks: ipvsadm --set.
+export const TIMEOUT_TCP = 32;
+export const TIMEOUT_TCP_FIN = 33;
+export const TIMEOUT_UDP = 34;
+export const COUNT = 64;

@@ -1,0 +1,32 @@
+/** Connection states, with the kernel's numbers; names as ipvsadm prints them live in host/ipvs. */
+export const TCP_NONE = 0;
+export const TCP_ESTABLISHED = 1;
+export const TCP_SYN_SENT = 2;
+export const TCP_SYN_RECV = 3;
+export const TCP_FIN_WAIT = 4;
+export const TCP_TIME_WAIT = 5;
+export const TCP_CLOSE = 6;
+export const TCP_CLOSE_WAIT = 7;
+export const TCP_LAST_ACK = 8;
+export const TCP_LISTEN = 9;
+export const TCP_SYNACK = 10;
+export const TCP_LAST = 11;
+export const UDP_NORMAL = 0;
+export const UDP_LAST = 1;
+export const SCTP_NONE = 0;
+export const SCTP_INIT1 = 1;
+export const SCTP_INIT = 2;
+export const SCTP_COOKIE_SENT = 3;
+export const SCTP_COOKIE_REPLIED = 4;
+export const SCTP_COOKIE_WAIT = 5;
+export const SCTP_COOKIE = 6;
+export const SCTP_COOKIE_ECHOED = 7;
+export const SCTP_ESTABLISHED = 8;
+export const SCTP_SHUTDOWN_SENT = 9;
+export const SCTP_SHUTDOWN_RECEIVED = 10;
+export const SCTP_SHUTDOWN_ACK_SENT = 11;
+export const SCTP_REJECTED = 12;
+export const SCTP_CLOSED = 13;
+export const SCTP_LAST = 14;
+/** Bit of a template's state. */
+export const TEMPLATE_ASSURED = 1;
