@@ -1,0 +1,25 @@
+/** What a test needs of the machine. Missing, it is skipped with the reason; in CI that is a failure. */
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import type { TestContext } from "vitest";
+
+const CI = process.env.CI !== undefined && process.env.CI !== "" && process.env.CI !== "false";
+
+function lack(context: TestContext, reason: string): void {
+  if (CI) throw new Error(`this machine must run this test, but ${reason}`);
+  context.skip(reason);
+}
+
+/** Root with /dev/net/tun and ip(8): namespaces and devices can be made. */
+export function needsDevices(context: TestContext): void {
+  if (process.getuid?.() !== 0) lack(context, "it needs root");
+  if (!existsSync("/dev/net/tun")) lack(context, "there is no /dev/net/tun");
+  needsCommands(context, "ip");
+}
+
+/** Programs on the PATH. */
+export function needsCommands(context: TestContext, ...names: string[]): void {
+  for (const name of names) {
+    if (spawnSync("sh", ["-c", `command -v -- "$0"`, name]).status !== 0) lack(context, `${name} is not installed`);
+  }
+}

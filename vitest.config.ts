@@ -1,0 +1,57 @@
+import { defineConfig } from "vitest/config";
+import { SkipReporter } from "./test/support/skip-reporter.ts";
+
+const CI = process.env.CI !== undefined && process.env.CI !== "" && process.env.CI !== "false";
+
+// What stands in the way of the machine's one set of namespaces, devices and sockets runs one file at a time, after
+// everything else.
+const MACHINE = ["test/netns/**/*.test.ts", "test/lab/**/*.test.ts"];
+const FUZZ = ["test/fuzz/**/*.test.ts"];
+
+const shared = {
+  pool: "forks" as const,
+  testTimeout: 30_000,
+  hookTimeout: 60_000,
+  teardownTimeout: 20_000,
+};
+
+export default defineConfig({
+  test: {
+    globalSetup: ["test/support/build.ts"],
+    reporters: ["default", new SkipReporter(), ...(CI ? ["json"] : [])],
+    outputFile: { json: "dist/vitest.json" },
+    projects: [
+      {
+        extends: true,
+        test: {
+          ...shared,
+          name: "plain",
+          include: ["test/**/*.test.ts"],
+          exclude: [...MACHINE, ...FUZZ],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          ...shared,
+          name: "fuzz",
+          include: FUZZ,
+          testTimeout: 300_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          ...shared,
+          name: "machine",
+          include: MACHINE,
+          testTimeout: 120_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
+        },
+      },
+    ],
+  },
+});
