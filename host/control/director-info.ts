@@ -1,0 +1,81 @@
+/**
+ * What a running director tells about itself beside its tables: the control server asks for it, whoever runs the
+ * director answers. Everything is plain data, ready for JSON.
+ */
+
+/** A port as `wlvs status` shows it. Counters are those of the core, since the start. */
+export interface PortInfo {
+  readonly name: string;
+  readonly kind: "tap" | "tun" | "pcap" | "memory";
+  readonly up: boolean;
+  /** Of the director's end; undefined for a port without a link layer. */
+  readonly mac?: string | undefined;
+  readonly mtu: number;
+  /** With prefix lengths, as `ip=` takes them. */
+  readonly addresses: readonly string[];
+  /** What the device takes over from the core: csum, tso4, tso6, uso. */
+  readonly offloads: readonly string[];
+  /** Where its kernel end is, when it is not where the director is. */
+  readonly netns?: string | undefined;
+  readonly bridge?: string | undefined;
+  readonly framesIn: number;
+  readonly framesOut: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly dropsOut: number;
+}
+
+export interface NeighbourInfo {
+  readonly port: string;
+  readonly address: string;
+  /** undefined while it is not known. */
+  readonly mac?: string | undefined;
+  /** incomplete, reachable, stale, delay, probe, failed, permanent */
+  readonly state: string;
+}
+
+export interface RouteInfo {
+  readonly destination: string;
+  readonly via?: string | undefined;
+  readonly port?: string | undefined;
+  readonly metric: number;
+}
+
+/** How frames ended. The verdicts add up to framesIn; reasons say why the dropped ones were. */
+export interface CounterInfo {
+  readonly framesIn: number;
+  readonly framesOut: number;
+  readonly generated: number;
+  readonly evictions: number;
+  readonly traps: number;
+  /** By name in lower case: forward, local, consumed, drop. */
+  readonly verdicts: Readonly<Record<string, number>>;
+  /** By name in lower case with dashes: no-route, table-full ... Those at 0 may be left out. */
+  readonly reasons: Readonly<Record<string, number>>;
+}
+
+export interface DirectorStatus {
+  readonly version: string;
+  readonly pid: number;
+  /** Seconds. */
+  readonly uptime: number;
+  readonly profile: string;
+  readonly workers: number;
+  /** How frames move: uring, rw or memory. */
+  readonly io: string;
+  readonly connections: { readonly used: number; readonly capacity: number };
+}
+
+/** net.ipv4.vs.* by name, without the prefix. A setting of two numbers is text, "3 50". */
+export type Settings = Readonly<Record<string, number | string>>;
+
+export interface DirectorInfo {
+  status(): DirectorStatus;
+  ports(): PortInfo[];
+  neighbours(): NeighbourInfo[];
+  routes(): RouteInfo[];
+  counters(): CounterInfo;
+  settings(): Settings;
+  /** Throws an IpvsError: ENOENT for a name that is not there, EINVAL for a value that it does not take. */
+  setSetting(name: string, value: number | string): void;
+}

@@ -1,0 +1,297 @@
+/**
+ * The API as a table: each row is registered with the server and described in the OpenAPI document.
+ */
+import { z } from "zod";
+import type { DaemonInfo, Ipvs, ServerConfig, ServerId, ServiceConfig, ServiceId, Timeouts } from "../ipvs/model.js";
+import { IpvsError, type IpvsStep } from "../ipvs/model.js";
+import type { DirectorInfo, Settings } from "./director-info.js";
+import { parseServerKey, parseServiceKey, serverKey, serviceKey } from "./keys.js";
+import * as schema from "./schema.js";
+
+/** What a handler works on: the director, and one request whose body was checked already. */
+export interface Call {
+  readonly ipvs: Ipvs;
+  readonly info: DirectorInfo;
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Readonly<Record<string, unknown>>;
+  readonly body: unknown;
+}
+
+export interface Route {
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  /** As fastify writes it, `:name` for a parameter. */
+  readonly path: string;
+  readonly summary: string;
+  readonly body?: z.ZodType;
+  /** Absent: 204, nothing to say. */
+  readonly response?: z.ZodType;
+  /** The response is one JSON document a line. */
+  readonly lines?: true;
+  readonly bodyLimit?: number;
+  handle(call: Call): unknown;
+}
+
+const LARGEST_TRANSACTION = 64 * 1024 * 1024;
+
+const errno = { EINVAL: 22 } as const;
+
+function invalid(message: string): IpvsError {
+  return new IpvsError("EINVAL", errno.EINVAL, message);
+}
+
+function serviceOf(call: Call): ServiceId {
+  const id = parseServiceKey(call.params.service ?? "");
+  if (id === undefined) throw invalid(`no service is named like that: ${call.params.service}`);
+  return id;
+}
+
+function serverOf(call: Call): ServerId {
+  const id = parseServerKey(call.params.server ?? "");
+  if (id === undefined) throw invalid(`no real server is named like that: ${call.params.server}`);
+  return id;
+}
+
+/** The path names what the body describes: saying two different things is a mistake, not a rename. */
+function same(path: string, body: string): void {
+  if (path !== body) throw invalid(`the path says ${path}, the body ${body}`);
+}
+
+export const ROUTES: readonly Route[] = [
+  {
+    method: "GET",
+    path: "/v1/status",
+    summary: "The director, its ports, its services",
+    response: schema.status,
+    handle: async ({ ipvs, info }) => ({ ...info.status(), ports: info.ports(), services: await ipvs.services() }),
+  },
+  {
+    method: "GET",
+    path: "/v1/services",
+    summary: "All virtual services with their real servers",
+    response: z.array(schema.serviceInfo),
+    handle: ({ ipvs }) => ipvs.services(),
+  },
+  {
+    method: "POST",
+    path: "/v1/services",
+    summary: "Adds a virtual service",
+    body: schema.serviceConfig,
+    handle: ({ ipvs, body }) => ipvs.addService(body as ServiceConfig),
+  },
+  {
+    method: "DELETE",
+    path: "/v1/services",
+    summary: "Removes every virtual service",
+    handle: ({ ipvs }) => ipvs.flush(),
+  },
+  {
+    method: "GET",
+    path: "/v1/services/:service",
+    summary: "One virtual service: tcp:192.0.2.1:80, udp:[2001:db8::1]:53, mark:7:ipv4",
+    response: schema.serviceInfo,
+    handle: (call) => call.ipvs.service(serviceOf(call)),
+  },
+  {
+    method: "PUT",
+    path: "/v1/services/:service",
+    summary: "Changes a virtual service",
+    body: schema.serviceConfig,
+    handle: (call) => {
+      const config = call.body as ServiceConfig;
+      same(serviceKey(serviceOf(call)), serviceKey(config.id));
+      return call.ipvs.editService(config);
+    },
+  },
+  {
+    method: "DELETE",
+    path: "/v1/services/:service",
+    summary: "Removes a virtual service",
+    handle: (call) => call.ipvs.removeService(serviceOf(call)),
+  },
+  {
+    method: "POST",
+    path: "/v1/services/:service/zero",
+    summary: "Zeroes the counters of one service",
+    handle: (call) => call.ipvs.zero(serviceOf(call)),
+  },
+  {
+    method: "POST",
+    path: "/v1/services/:service/servers",
+    summary: "Adds a real server",
+    body: schema.serverConfig,
+    handle: (call) => call.ipvs.addServer(serviceOf(call), call.body as ServerConfig),
+  },
+  {
+    method: "PUT",
+    path: "/v1/services/:service/servers/:server",
+    summary: "Changes a real server: 192.0.2.8:80, [2001:db8::8]:80",
+    body: schema.serverConfig,
+    handle: (call) => {
+      const config = call.body as ServerConfig;
+      same(serverKey(serverOf(call)), serverKey(config.id));
+      return call.ipvs.editServer(serviceOf(call), config);
+    },
+  },
+  {
+    method: "DELETE",
+    path: "/v1/services/:service/servers/:server",
+    summary: "Removes a real server",
+    handle: (call) => call.ipvs.removeServer(serviceOf(call), serverOf(call)),
+  },
+  {
+    method: "POST",
+    path: "/v1/transaction",
+    summary: "Several changes, all of them or none",
+    body: schema.transaction,
+    bodyLimit: LARGEST_TRANSACTION,
+    handle: ({ ipvs, body }) => ipvs.transaction((body as { steps: IpvsStep[] }).steps),
+  },
+  {
+    method: "GET",
+    path: "/v1/connections",
+    summary: "The connection table, one JSON document a line",
+    response: schema.connectionInfo,
+    lines: true,
+    handle: ({ ipvs }) => ipvs.connections(),
+  },
+  {
+    method: "GET",
+    path: "/v1/stats",
+    summary: "Counters and rates of the whole",
+    response: schema.totals,
+    handle: async ({ ipvs }) => ({ ...(await ipvs.totals()), tableSize: await ipvs.tableSize() }),
+  },
+  {
+    method: "POST",
+    path: "/v1/zero",
+    summary: "Zeroes all counters",
+    handle: ({ ipvs }) => ipvs.zero(),
+  },
+  {
+    method: "GET",
+    path: "/v1/timeouts",
+    summary: "Connection timeouts in seconds",
+    response: schema.timeouts,
+    handle: ({ ipvs }) => ipvs.timeouts(),
+  },
+  {
+    method: "PUT",
+    path: "/v1/timeouts",
+    summary: "Sets connection timeouts in seconds; 0 leaves one as it is",
+    body: schema.timeouts,
+    handle: ({ ipvs, body }) => ipvs.setTimeouts(body as Timeouts),
+  },
+  {
+    method: "GET",
+    path: "/v1/settings",
+    summary: "net.ipv4.vs.* by name",
+    response: schema.settings,
+    handle: ({ info }) => info.settings(),
+  },
+  {
+    method: "PATCH",
+    path: "/v1/settings",
+    summary: "Changes the settings that it names",
+    body: schema.settings,
+    handle: ({ info, body }) => {
+      for (const [name, value] of Object.entries(body as Settings)) info.setSetting(name, value);
+    },
+  },
+  {
+    method: "GET",
+    path: "/v1/counters",
+    summary: "How frames ended: verdicts, and the reasons of drops",
+    response: schema.counterInfo,
+    handle: ({ info }) => info.counters(),
+  },
+  {
+    method: "GET",
+    path: "/v1/ports",
+    summary: "The director's ports",
+    response: z.array(schema.portInfo),
+    handle: ({ info }) => info.ports(),
+  },
+  {
+    method: "GET",
+    path: "/v1/neighbours",
+    summary: "What the director learnt by ARP and neighbour discovery",
+    response: z.array(schema.neighbourInfo),
+    handle: ({ info }) => info.neighbours(),
+  },
+  {
+    method: "GET",
+    path: "/v1/routes",
+    summary: "The director's routes",
+    response: z.array(schema.routeInfo),
+    handle: ({ info }) => info.routes(),
+  },
+  {
+    method: "GET",
+    path: "/v1/daemons",
+    summary: "Connection synchronisation daemons",
+    response: z.array(schema.daemonInfo),
+    handle: ({ ipvs }) => ipvs.daemons(),
+  },
+  {
+    method: "POST",
+    path: "/v1/daemons",
+    summary: "Starts a synchronisation daemon",
+    body: schema.daemonInfo,
+    handle: ({ ipvs, body }) => ipvs.startDaemon(body as DaemonInfo),
+  },
+  {
+    method: "DELETE",
+    path: "/v1/daemons/:role",
+    summary: "Stops a synchronisation daemon: master or backup",
+    handle: ({ ipvs, params }) => {
+      const role = schema.daemonRole.safeParse(params.role);
+      if (!role.success) throw invalid(`a daemon is master or backup, not ${params.role}`);
+      return ipvs.stopDaemon(role.data);
+    },
+  },
+];
+
+function jsonSchema(type: z.ZodType): unknown {
+  const { $schema, ...rest } = z.toJSONSchema(type, { io: "input" });
+  return rest;
+}
+
+/** The OpenAPI 3.1 document of the table above. */
+export function openApi(version: string): unknown {
+  const paths: Record<string, Record<string, unknown>> = {};
+  const failure = {
+    description: "Refused",
+    content: { "application/json": { schema: { $ref: "#/components/schemas/error" } } },
+  };
+  for (const route of ROUTES) {
+    const names = [...route.path.matchAll(/:(\w+)/g)].map((match) => match[1]!);
+    const type = route.lines ? "application/x-ndjson" : "application/json";
+    const path = (paths[route.path.replace(/:(\w+)/g, "{$1}")] ??= {});
+    path[route.method.toLowerCase()] = {
+      summary: route.summary,
+      ...(names.length > 0 && {
+        parameters: names.map((name) => ({ name, in: "path", required: true, schema: { type: "string" } })),
+      }),
+      ...(route.body && {
+        requestBody: { required: true, content: { "application/json": { schema: jsonSchema(route.body) } } },
+      }),
+      responses: {
+        ...(route.response
+          ? { 200: { description: "Done", content: { [type]: { schema: jsonSchema(route.response) } } } }
+          : { 204: { description: "Done" } }),
+        default: failure,
+      },
+    };
+  }
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: "wlvs",
+      version,
+      description: "Control interface of a wlvs director",
+      license: { name: "Apache-2.0" },
+    },
+    paths,
+    components: { schemas: { error: jsonSchema(schema.error) } },
+  };
+}

@@ -1,0 +1,189 @@
+/**
+ * What the API takes and gives, as zod schemas: requests are checked against them, and the OpenAPI document is made
+ * from them. The types are those of host/ipvs/model.ts; the assignments at the end make the compiler compare the two.
+ */
+import { isIPv4, isIPv6 } from "node:net";
+import { z } from "zod";
+import type { ConnectionInfo, DaemonInfo, IpvsStep, ServerConfig, ServiceConfig, ServiceInfo } from "../ipvs/model.js";
+import type { CounterInfo, DirectorStatus, NeighbourInfo, PortInfo, RouteInfo } from "./director-info.js";
+
+const family = z.union([z.literal(4), z.literal(6)]);
+const port = z.int().min(0).max(0xffff);
+const u32 = z.int().min(0).max(0xffffffff);
+const counter = z.number().min(0);
+const address = z.string().max(45);
+const ofFamily = (value: { family: 4 | 6; address: string }) =>
+  value.family === 4 ? isIPv4(value.address) : isIPv6(value.address);
+const wrongFamily = { error: "the address is none of that family" };
+
+const protocolService = z.strictObject({
+  family,
+  protocol: z.enum(["tcp", "udp", "sctp"]),
+  address,
+  port,
+});
+const markService = z.strictObject({ family, mark: z.int().min(1).max(0xffffffff) });
+
+export const serviceId = z.union([protocolService.refine(ofFamily, wrongFamily), markService]);
+export const serverId = z.strictObject({ family, address, port }).refine(ofFamily, wrongFamily);
+
+const serviceFields = {
+  id: serviceId,
+  scheduler: z.string().min(1).max(15),
+  persistence: z.int().min(1).max(0xffffffff).optional(),
+  persistencePrefix: z.int().min(0).max(128),
+  persistenceNetmask: z.string().max(15).refine(isIPv4).optional(),
+  persistenceEngine: z.string().min(1).max(15).optional(),
+  onePacket: z.boolean(),
+  schedulerFlags: z.int().min(0).max(7),
+};
+export const serviceConfig = z.strictObject(serviceFields);
+
+const serverFields = {
+  id: serverId,
+  forwarding: z.enum(["nat", "dr", "tunnel", "local", "bypass", "fullnat"]),
+  // The kernel takes any number and answers ERANGE itself for a negative one.
+  weight: z.int().min(-0x80000000).max(0x7fffffff),
+  upperThreshold: u32,
+  lowerThreshold: u32,
+  tunnel: z
+    .strictObject({
+      type: z.enum(["ipip", "gue", "gre"]),
+      port,
+      checksum: z.enum(["nocsum", "csum", "remcsum"]),
+    })
+    .optional(),
+};
+export const serverConfig = z.strictObject(serverFields);
+
+export const stats = z.object({
+  connections: counter,
+  inPackets: counter,
+  outPackets: counter,
+  inBytes: counter,
+  outBytes: counter,
+});
+export const rates = z.object({ cps: counter, inPps: counter, outPps: counter, inBps: counter, outBps: counter });
+
+export const serverInfo = z.object({
+  ...serverFields,
+  active: counter,
+  inactive: counter,
+  persistent: counter,
+  stats,
+  rates,
+});
+export const serviceInfo = z.object({ ...serviceFields, stats, rates, servers: z.array(serverInfo) });
+
+export const connectionInfo = z.object({
+  family,
+  protocol: z.int().min(0).max(255),
+  state: z.string(),
+  expires: counter,
+  client: address,
+  clientPort: port,
+  virtual: address,
+  virtualPort: port,
+  server: address,
+  serverPort: port,
+  serverFamily: family,
+  template: z.boolean(),
+  persistenceEngine: z.string().optional(),
+  persistenceData: z.string().optional(),
+});
+
+export const timeouts = z.strictObject({ tcp: u32, tcpFin: u32, udp: u32 });
+export const totals = z.object({ stats, rates, tableSize: counter });
+export const settings = z.record(z.string().max(64), z.union([u32, z.string().regex(/^\d{1,10}( \d{1,10})?$/)]));
+export const daemonRole = z.enum(["master", "backup"]);
+export const daemonInfo = z.strictObject({
+  role: daemonRole,
+  interface: z.string().min(1).max(15),
+  syncId: z.int().min(0).max(255),
+  maxLength: u32.optional(),
+  group: address.optional(),
+  port: port.optional(),
+  ttl: z.int().min(0).max(255).optional(),
+});
+
+export const step = z.union([
+  z.strictObject({ do: z.enum(["addService", "editService"]), service: serviceConfig }),
+  z.strictObject({ do: z.literal("removeService"), id: serviceId }),
+  z.strictObject({ do: z.enum(["addServer", "editServer"]), service: serviceId, server: serverConfig }),
+  z.strictObject({ do: z.literal("removeServer"), service: serviceId, server: serverId }),
+  z.strictObject({ do: z.literal("flush") }),
+]);
+export const transaction = z.strictObject({ steps: z.array(step) });
+
+export const portInfo = z.object({
+  name: z.string(),
+  kind: z.enum(["tap", "tun", "pcap", "memory"]),
+  up: z.boolean(),
+  mac: z.string().optional(),
+  mtu: z.int(),
+  addresses: z.array(z.string()),
+  offloads: z.array(z.string()),
+  netns: z.string().optional(),
+  bridge: z.string().optional(),
+  framesIn: counter,
+  framesOut: counter,
+  bytesIn: counter,
+  bytesOut: counter,
+  dropsOut: counter,
+});
+export const neighbourInfo = z.object({
+  port: z.string(),
+  address,
+  mac: z.string().optional(),
+  state: z.string(),
+});
+export const routeInfo = z.object({
+  destination: z.string(),
+  via: z.string().optional(),
+  port: z.string().optional(),
+  metric: u32,
+});
+export const counterInfo = z.object({
+  framesIn: counter,
+  framesOut: counter,
+  generated: counter,
+  evictions: counter,
+  traps: counter,
+  verdicts: z.record(z.string(), counter),
+  reasons: z.record(z.string(), counter),
+});
+export const directorStatus = z.object({
+  version: z.string(),
+  pid: z.int(),
+  uptime: counter,
+  profile: z.string(),
+  workers: z.int(),
+  io: z.string(),
+  connections: z.object({ used: counter, capacity: counter }),
+});
+export const status = z.object({ ...directorStatus.shape, ports: z.array(portInfo), services: z.array(serviceInfo) });
+
+export const error = z.object({
+  error: z.object({
+    code: z.string().meta({ description: "ENOENT, EEXIST ... as the kernel's tables would say, or ERR_LVS_..." }),
+    errno: z.int().meta({ description: "Linux number of the code; 0 when it has none" }),
+    message: z.string(),
+  }),
+});
+
+/** Compiles only while the schemas say what the model says. */
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
+type Mutable<T> = T extends object ? { -readonly [K in keyof T]: Mutable<T[K]> } : T;
+export const agreesWithModel: [
+  Same<z.infer<typeof serviceConfig>, Mutable<ServiceConfig>>,
+  Same<z.infer<typeof serverConfig>, Mutable<ServerConfig>>,
+  Same<z.infer<typeof serviceInfo>, Mutable<ServiceInfo>>,
+  Same<z.infer<typeof connectionInfo>, Mutable<ConnectionInfo>>,
+  Same<z.infer<typeof daemonInfo>, Mutable<DaemonInfo>>,
+  Same<z.infer<typeof step>, Mutable<IpvsStep>>,
+  Same<z.infer<typeof portInfo>, Mutable<PortInfo>>,
+  Same<z.infer<typeof neighbourInfo>, Mutable<NeighbourInfo>>,
+  Same<z.infer<typeof routeInfo>, Mutable<RouteInfo>>,
+  Same<z.infer<typeof counterInfo>, Mutable<CounterInfo>>,
+  Same<z.infer<typeof directorStatus>, Mutable<DirectorStatus>>,
+] = [true, true, true, true, true, true, true, true, true, true, true];

@@ -1,0 +1,314 @@
+/**
+ * The control server: HTTP and JSON on a Unix socket, and, when asked, on TCP (read-only there unless told otherwise).
+ */
+import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
+import type { Server } from "node:http";
+import { connect, isIP } from "node:net";
+import { Readable } from "node:stream";
+import Fastify, { type FastifyInstance } from "fastify";
+import { LvsError } from "../errors.js";
+import type { Ipvs } from "../ipvs/model.js";
+import { IpvsError } from "../ipvs/model.js";
+import type { DirectorInfo } from "./director-info.js";
+import { openApi, ROUTES, type Route } from "./routes.js";
+
+export interface ListenOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Also changes, not only reads. */
+  readonly admin: boolean;
+}
+
+export interface ControlServerOptions {
+  readonly ipvs: Ipvs;
+  readonly info: DirectorInfo;
+  readonly socketPath: string;
+  /** A listening socket that was made before (by the keeper); socketPath then only names it. */
+  readonly fd?: number | undefined;
+  /** 0600, or 0660 when there is a group. */
+  readonly mode?: number | undefined;
+  /** Name or number. */
+  readonly group?: string | number | undefined;
+  readonly listen?: ListenOptions | undefined;
+  /** More routes for every listener (metrics, dashboard). */
+  extend?(app: FastifyInstance): void;
+}
+
+export interface ControlServer {
+  /** Where it listens on TCP, when it does; the port is the real one if 0 was asked for. */
+  readonly tcp: { readonly host: string; readonly port: number } | undefined;
+  close(): Promise<void>;
+}
+
+const BODY_LIMIT = 256 * 1024;
+/** A peer that says nothing for so long is let go. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const CHUNK = 32 * 1024;
+
+/** HTTP status of an error of the tables. */
+const STATUS: Readonly<Record<string, number>> = {
+  ENOENT: 404,
+  ESRCH: 404,
+  EEXIST: 409,
+  EBUSY: 409,
+  EPERM: 403,
+  EACCES: 403,
+  ENOMEM: 507,
+  ENOSPC: 507,
+  EOPNOTSUPP: 501,
+  EPROTONOSUPPORT: 501,
+  EAFNOSUPPORT: 501,
+};
+
+interface Problem {
+  readonly status: number;
+  readonly code: string;
+  readonly errno: number;
+  readonly message: string;
+}
+
+function problem(status: number, code: string, message: string, errno = 0): Problem {
+  return { status, code, errno, message };
+}
+
+function problemOf(cause: unknown): Problem {
+  if (cause instanceof IpvsError) return problem(STATUS[cause.code] ?? 400, cause.code, cause.message, cause.errno);
+  const error = cause as { statusCode?: number; code?: string; message?: string };
+  if (error.statusCode !== undefined && error.statusCode < 500) {
+    return problem(error.statusCode, "ERR_LVS_REQUEST", error.message ?? "bad request");
+  }
+  return problem(500, "ERR_LVS_INTERNAL", error.message ?? String(cause));
+}
+
+function bodyOf(found: Problem): { error: { code: string; errno: number; message: string } } {
+  return { error: { code: found.code, errno: found.errno, message: found.message } };
+}
+
+/** One JSON document a line, in chunks worth sending. */
+async function* lines(items: AsyncIterable<unknown>): AsyncGenerator<string> {
+  let chunk = "";
+  for await (const item of items) {
+    chunk += `${JSON.stringify(item)}\n`;
+    if (chunk.length >= CHUNK) {
+      yield chunk;
+      chunk = "";
+    }
+  }
+  if (chunk !== "") yield chunk;
+}
+
+function register(app: FastifyInstance, route: Route, ipvs: Ipvs, info: DirectorInfo): void {
+  app.route({
+    method: route.method,
+    url: route.path,
+    ...(route.bodyLimit !== undefined && { bodyLimit: route.bodyLimit }),
+    handler: async (request, reply) => {
+      let body: unknown;
+      if (route.body) {
+        const parsed = route.body.safeParse(request.body);
+        if (!parsed.success) {
+          const issues = parsed.error.issues.map(({ path, message }) => `${path.join(".") || "body"}: ${message}`);
+          throw new IpvsError("EINVAL", 22, issues.join("; "));
+        }
+        body = parsed.data;
+      }
+      const result = await route.handle({
+        ipvs,
+        info,
+        params: request.params as Record<string, string>,
+        query: request.query as Record<string, unknown>,
+        body,
+      });
+      if (route.lines) {
+        reply.type("application/x-ndjson");
+        return reply.send(Readable.from(lines(result as AsyncIterable<unknown>), { objectMode: false }));
+      }
+      if (!route.response) return reply.code(204).send();
+      return reply.type("application/json").send(JSON.stringify(result));
+    },
+  });
+}
+
+/** A name that only this machine can have been given: an address, localhost, or what --listen said. */
+function isOwnHost(host: string | undefined, listen: ListenOptions): boolean {
+  if (host === undefined) return false;
+  const name = host.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
+  return isIP(name) !== 0 || name === "localhost" || name === listen.host;
+}
+
+function createApp(options: ControlServerOptions, listen: ListenOptions | undefined): FastifyInstance {
+  const app = Fastify({
+    bodyLimit: BODY_LIMIT,
+    routerOptions: { maxParamLength: 128 },
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    forceCloseConnections: true,
+  });
+  app.setErrorHandler((error, _request, reply) => {
+    const found = problemOf(error);
+    reply.code(found.status).send(bodyOf(found));
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const found = problem(404, "ERR_LVS_NO_SUCH_PATH", `there is no ${request.method} ${request.url}`);
+    reply.code(404).send(bodyOf(found));
+  });
+  if (listen) {
+    // A page from elsewhere must not reach the director through the reader's browser: a rebound name has a Host that
+    // is none of ours, a foreign page an Origin.
+    app.addHook("onRequest", async (request, reply) => {
+      const { host, origin } = request.headers;
+      if (!isOwnHost(host, listen)) {
+        const found = problem(403, "ERR_LVS_HOST", `not served under the name ${host ?? "(none)"}`);
+        return reply.code(403).send(bodyOf(found));
+      }
+      if (origin !== undefined && origin !== `http://${host}`) {
+        return reply.code(403).send(bodyOf(problem(403, "ERR_LVS_ORIGIN", `not served to pages of ${origin}`)));
+      }
+      if (!listen.admin && request.method !== "GET" && request.method !== "HEAD") {
+        const found = problem(403, "ERR_LVS_READ_ONLY", "read-only here: use the control socket, or --listen-admin");
+        return reply.code(403).send(bodyOf(found));
+      }
+    });
+  }
+  for (const route of ROUTES) register(app, route, options.ipvs, options.info);
+  const version = options.info.status().version;
+  app.get("/v1/openapi.json", async () => openApi(version));
+  options.extend?.(app);
+  return app;
+}
+
+/** Whether somebody answers on a socket that is there already. */
+function isLive(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "ECONNREFUSED" || error.code === "ENOENT") resolve(false);
+      // A full backlog: somebody is there, only busy.
+      else if (error.code === "EAGAIN") resolve(true);
+      else reject(error);
+    });
+  });
+}
+
+/** Takes away what a director that ended badly left behind; refuses to touch anything else. */
+async function clearPath(path: string): Promise<void> {
+  let found: ReturnType<typeof lstatSync>;
+  try {
+    found = lstatSync(path);
+  } catch {
+    return;
+  }
+  if (!found.isSocket()) throw new LvsError("ERR_LVS_SOCKET", `${path} exists and is not a socket`);
+  if (await isLive(path)) {
+    throw new LvsError("ERR_LVS_SOCKET", `socket in use: another director answers on ${path}`);
+  }
+  unlinkSync(path);
+}
+
+function groupId(group: string | number): number {
+  if (typeof group === "number") return group;
+  if (/^\d+$/.test(group)) return Number(group);
+  for (const line of readFileSync("/etc/group", "utf8").split("\n")) {
+    const [name, , id] = line.split(":");
+    if (name === group && id !== undefined) return Number(id);
+  }
+  throw new LvsError("ERR_LVS_SOCKET", `no such group: ${group}`);
+}
+
+function listening(server: Server, start: () => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.once("listening", () => {
+      server.off("error", reject);
+      resolve();
+    });
+    start();
+  });
+}
+
+async function listenSocket(server: Server, options: ControlServerOptions): Promise<void> {
+  const { socketPath: path, fd, group } = options;
+  if (fd !== undefined) return listening(server, () => server.listen({ fd }));
+  await clearPath(path);
+  const gid = group === undefined ? undefined : groupId(group);
+  try {
+    // Node binds before listen() returns, so nobody else's right is ever open, not even for a moment.
+    await listening(server, () => {
+      const before = process.umask(0o177);
+      try {
+        server.listen(path);
+      } finally {
+        process.umask(before);
+      }
+    });
+  } catch (cause) {
+    throw new LvsError("ERR_LVS_SOCKET", `cannot open ${path}: ${reasonOf(cause)}`, cause);
+  }
+  try {
+    if (gid !== undefined) chownSync(path, -1, gid);
+    chmodSync(path, options.mode ?? (gid === undefined ? 0o600 : 0o660));
+  } catch (cause) {
+    server.close();
+    throw new LvsError("ERR_LVS_SOCKET", `cannot hand ${path} to group ${group}: ${reasonOf(cause)}`, {
+      cause,
+    });
+  }
+}
+
+function reasonOf(cause: unknown): string {
+  switch ((cause as NodeJS.ErrnoException).code) {
+    case "EACCES":
+    case "EPERM":
+      return "permission denied";
+    case "ENOENT":
+      return "no such directory";
+    case "EADDRINUSE":
+      return "address in use";
+    case "EADDRNOTAVAIL":
+      return "no such address here";
+    case "EINVAL":
+      return "the path is too long for a socket";
+    default:
+      return (cause as Error).message;
+  }
+}
+
+function closing(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+/** Opens the control socket (and the TCP one); resolves once both answer. */
+export async function createControlServer(options: ControlServerOptions): Promise<ControlServer> {
+  const app = createApp(options, undefined);
+  await app.ready();
+  await listenSocket(app.server, options);
+  let tcpApp: FastifyInstance | undefined;
+  let tcp: ControlServer["tcp"];
+  if (options.listen) {
+    const { host, port } = options.listen;
+    tcpApp = createApp(options, options.listen);
+    const server = tcpApp.server;
+    try {
+      await tcpApp.ready();
+      await listening(server, () => server.listen(port, host));
+    } catch (cause) {
+      await closing(app.server);
+      throw new LvsError("ERR_LVS_SOCKET", `cannot listen on ${host}:${port}: ${reasonOf(cause)}`, cause);
+    }
+    const bound = server.address();
+    tcp = { host, port: typeof bound === "object" && bound !== null ? bound.port : port };
+  }
+  return {
+    tcp,
+    close: async () => {
+      await Promise.all([closing(app.server), tcpApp && closing(tcpApp.server)]);
+      await Promise.all([app.close(), tcpApp?.close()]);
+    },
+  };
+}
