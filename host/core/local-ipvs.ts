@@ -1,0 +1,267 @@
+/** A director in this process, as ipvsadm sees it: refusals come in the kernel's order, with the kernel's errnos. */
+import * as Errno from "../../assembly/layout/errno.js";
+import * as Memory from "../../assembly/layout/memory.js";
+import { addressBytes } from "../address.js";
+import type {
+  ConnectionInfo,
+  DaemonInfo,
+  Ipvs,
+  IpvsStep,
+  Rates,
+  ServerConfig,
+  ServerId,
+  ServerInfo,
+  ServiceConfig,
+  ServiceId,
+  ServiceInfo,
+  Stats,
+  Timeouts,
+} from "../ipvs/model.js";
+import { type Control, ipvsError, PERSISTENCE_ENGINE_IDS, SCHEDULER_IDS } from "./control.js";
+import { Tables } from "./tables.js";
+
+/** The kernel's unit of timeouts in netlink requests is seconds of an int, times its tick rate. */
+const LONGEST_SECONDS = Math.floor(0x7fffffff / Memory.TICKS_PER_SECOND);
+
+export interface LocalIpvsOptions {
+  /** Reads the clock in ticks; by default the time of the data path's last breath. */
+  readonly now?: () => number;
+  /** What listings show as size=. */
+  readonly tableSize?: number;
+}
+
+type Undo = () => void;
+
+export class LocalIpvs implements Ipvs {
+  readonly tables: Tables;
+  private readonly control: Control;
+  private readonly options: LocalIpvsOptions;
+  private readonly running: DaemonInfo[] = [];
+
+  constructor(control: Control, options: LocalIpvsOptions = {}) {
+    this.control = control;
+    this.tables = new Tables(control.memory);
+    this.options = options;
+  }
+
+  async addService(service: ServiceConfig): Promise<void> {
+    this.applyAddService(service);
+  }
+
+  async editService(service: ServiceConfig): Promise<void> {
+    this.applyEditService(service);
+  }
+
+  async removeService(id: ServiceId): Promise<void> {
+    this.applyRemoveService(id);
+  }
+
+  async addServer(service: ServiceId, server: ServerConfig): Promise<void> {
+    this.applyAddServer(service, server);
+  }
+
+  async editServer(service: ServiceId, server: ServerConfig): Promise<void> {
+    this.applyEditServer(service, server);
+  }
+
+  async removeServer(service: ServiceId, server: ServerId): Promise<void> {
+    this.applyRemoveServer(service, server);
+  }
+
+  async flush(): Promise<void> {
+    this.control.flush();
+  }
+
+  async zero(id?: ServiceId): Promise<void> {
+    this.control.zero(id === undefined ? 0 : this.existing(id, Errno.ESRCH, "zero"));
+  }
+
+  async setTimeouts(timeouts: Timeouts): Promise<void> {
+    for (const value of [timeouts.tcp, timeouts.tcpFin, timeouts.udp]) {
+      if (value < 0 || value > LONGEST_SECONDS) throw ipvsError(Errno.EINVAL, "set timeouts");
+    }
+    this.control.timeoutsSet(timeouts);
+  }
+
+  async timeouts(): Promise<Timeouts> {
+    return this.tables.timeouts();
+  }
+
+  async services(): Promise<ServiceInfo[]> {
+    return this.tables.services();
+  }
+
+  async service(id: ServiceId): Promise<ServiceInfo> {
+    return this.tables.service(this.existing(id, Errno.ESRCH, "get service"));
+  }
+
+  async *connections(): AsyncIterable<ConnectionInfo> {
+    yield* this.tables.connections(this.options.now?.());
+  }
+
+  async totals(): Promise<{ stats: Stats; rates: Rates }> {
+    return this.tables.totals();
+  }
+
+  async tableSize(): Promise<number> {
+    return this.options.tableSize ?? this.tables.word(Memory.CONNECTIONS_CAPACITY);
+  }
+
+  async daemons(): Promise<DaemonInfo[]> {
+    return [...this.running];
+  }
+
+  async startDaemon(daemon: DaemonInfo): Promise<void> {
+    throw ipvsError(Errno.EOPNOTSUPP, `start ${daemon.role} daemon`);
+  }
+
+  async stopDaemon(role: "master" | "backup"): Promise<void> {
+    const at = this.running.findIndex((daemon) => daemon.role === role);
+    if (at < 0) throw ipvsError(Errno.ESRCH, `stop ${role} daemon`);
+    this.running.splice(at, 1);
+  }
+
+  /** Applies the steps in order; when one is refused, what came before it is undone and the refusal thrown. */
+  async transaction(steps: readonly IpvsStep[]): Promise<void> {
+    this.control.hold(() => {
+      const undo: Undo[] = [];
+      try {
+        for (const step of steps) undo.push(this.step(step));
+      } catch (error) {
+        for (const back of undo.reverse()) back();
+        throw error;
+      }
+    });
+  }
+
+  /** Makes one change; what is returned takes it back. */
+  private step(step: IpvsStep): Undo {
+    switch (step.do) {
+      case "addService":
+        this.applyAddService(step.service);
+        return () => this.control.serviceRemove(step.service.id);
+      case "editService": {
+        const before = this.snapshot(step.service.id);
+        this.applyEditService(step.service);
+        return () => before !== undefined && this.control.serviceEdit(before);
+      }
+      case "removeService": {
+        const before = this.snapshot(step.id);
+        this.applyRemoveService(step.id);
+        return () => before !== undefined && this.restore(before);
+      }
+      case "addServer":
+        this.applyAddServer(step.service, step.server);
+        return () => this.control.serverRemove(step.service, step.server.id);
+      case "editServer": {
+        const before = this.findServer(step.service, step.server.id);
+        this.applyEditServer(step.service, step.server);
+        return () => before !== undefined && this.control.serverEdit(step.service, before);
+      }
+      case "removeServer": {
+        const before = this.findServer(step.service, step.server);
+        this.applyRemoveServer(step.service, step.server);
+        return () => before !== undefined && this.control.serverAdd(step.service, before);
+      }
+      case "flush": {
+        const before = this.tables.services();
+        this.control.flush();
+        return () => {
+          for (const service of before) this.restore(service);
+        };
+      }
+    }
+  }
+
+  private snapshot(id: ServiceId): ServiceInfo | undefined {
+    const at = this.control.serviceFind(id);
+    return at === 0 ? undefined : this.tables.service(at);
+  }
+
+  private restore(service: ServiceInfo): void {
+    this.control.serviceAdd(service);
+    for (const server of service.servers) this.control.serverAdd(service.id, server);
+  }
+
+  private findServer(service: ServiceId, id: ServerId): ServerInfo | undefined {
+    return this.snapshot(service)?.servers.find((server) => isSameServer(server.id, id));
+  }
+
+  /** The record of a service that must be there. */
+  private existing(id: ServiceId, errno: number, what: string): number {
+    const at = this.control.serviceFind(id);
+    if (at === 0) throw ipvsError(errno, what);
+    return at;
+  }
+
+  private applyAddService(service: ServiceConfig): void {
+    if (this.control.serviceFind(service.id) !== 0) throw ipvsError(Errno.EEXIST, "add service");
+    checkService(service, "add service");
+    this.control.serviceAdd(service);
+  }
+
+  private applyEditService(service: ServiceConfig): void {
+    this.existing(service.id, Errno.ESRCH, "edit service");
+    checkService(service, "edit service");
+    this.control.serviceEdit(service);
+  }
+
+  private applyRemoveService(id: ServiceId): void {
+    this.existing(id, Errno.ESRCH, "remove service");
+    this.control.serviceRemove(id);
+  }
+
+  private applyAddServer(service: ServiceId, server: ServerConfig): void {
+    this.existing(service, Errno.ESRCH, "add server");
+    checkServer(service, server, "add server");
+    if (this.findServer(service, server.id) !== undefined) throw ipvsError(Errno.EEXIST, "add server");
+    checkServerAddress(server, "add server");
+    this.control.serverAdd(service, server);
+  }
+
+  private applyEditServer(service: ServiceId, server: ServerConfig): void {
+    this.existing(service, Errno.ESRCH, "edit server");
+    checkServer(service, server, "edit server");
+    if (this.findServer(service, server.id) === undefined) throw ipvsError(Errno.ENOENT, "edit server");
+    this.control.serverEdit(service, server);
+  }
+
+  private applyRemoveServer(service: ServiceId, server: ServerId): void {
+    this.existing(service, Errno.ESRCH, "remove server");
+    if (this.findServer(service, server) === undefined) throw ipvsError(Errno.ENOENT, "remove server");
+    this.control.serverRemove(service, server);
+  }
+}
+
+function isSameServer(a: ServerId, b: ServerId): boolean {
+  return a.family === b.family && a.port === b.port && a.address === b.address;
+}
+
+/** Scheduler first, then the persistence engine, then an IPv6 prefix: the order of the kernel's refusals. */
+function checkService(service: ServiceConfig, what: string): void {
+  const { scheduler, persistenceEngine, persistencePrefix } = service;
+  if (scheduler !== "none" && SCHEDULER_IDS[scheduler] === undefined) throw ipvsError(Errno.ENOENT, what);
+  if (persistenceEngine !== undefined && PERSISTENCE_ENGINE_IDS[persistenceEngine] === undefined) {
+    throw ipvsError(Errno.ENOENT, what);
+  }
+  if (service.id.family === 6 && (persistencePrefix < 1 || persistencePrefix > 128)) {
+    throw ipvsError(Errno.EINVAL, what);
+  }
+}
+
+function checkServer(service: ServiceId, server: ServerConfig, what: string): void {
+  // A server of the other family can only be reached through a tunnel.
+  if (server.id.family !== service.family && server.forwarding !== "tunnel") throw ipvsError(Errno.EINVAL, what);
+  if (server.weight < 0 || server.weight > 0x7fffffff) throw ipvsError(Errno.ERANGE, what);
+  if (server.lowerThreshold > server.upperThreshold) throw ipvsError(Errno.ERANGE, what);
+  if (server.tunnel?.type === "gue" && server.tunnel.port === 0) throw ipvsError(Errno.EINVAL, what);
+}
+
+/** Only a unicast address can be a server's. */
+function checkServerAddress(server: ServerConfig, what: string): void {
+  const { family, bytes } = addressBytes(server.id.address);
+  const first = bytes[0]!;
+  const zero = bytes.every((byte) => byte === 0);
+  const multicast = family === 4 ? first >= 224 : first === 0xff;
+  if (zero || multicast) throw ipvsError(Errno.EINVAL, what);
+}

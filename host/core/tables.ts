@@ -1,0 +1,386 @@
+/** Reads the tables from the memory: the core alone writes them. Readers may see a change half done, never a wild address. */
+import * as Connection from "../../assembly/layout/connection.js";
+import * as Counters from "../../assembly/layout/counters.js";
+import * as Memory from "../../assembly/layout/memory.js";
+import * as Neighbour from "../../assembly/layout/neighbour.js";
+import * as Port from "../../assembly/layout/port.js";
+import * as Protocol from "../../assembly/layout/protocol.js";
+import * as Reason from "../../assembly/layout/reason.js";
+import * as Server from "../../assembly/layout/server.js";
+import * as Service from "../../assembly/layout/service.js";
+import * as Setting from "../../assembly/layout/setting.js";
+import * as State from "../../assembly/layout/state.js";
+import * as StatsLayout from "../../assembly/layout/stats.js";
+import * as Verdict from "../../assembly/layout/verdict.js";
+import { formatAddress, formatMac } from "../address.js";
+import type {
+  ConnectionInfo,
+  Family,
+  ForwardingName,
+  Rates,
+  ServerInfo,
+  ServiceId,
+  ServiceInfo,
+  ServiceProtocol,
+  Stats,
+  Timeouts,
+  TunnelChecksum,
+  TunnelName,
+} from "../ipvs/model.js";
+import {
+  FORWARDING_IDS,
+  PERSISTENCE_ENGINE_IDS,
+  PROTOCOL_IDS,
+  SCHEDULER_IDS,
+  TUNNEL_CHECKSUM_IDS,
+  TUNNEL_IDS,
+} from "./control.js";
+
+const TCP_STATES = [
+  "NONE",
+  "ESTABLISHED",
+  "SYN_SENT",
+  "SYN_RECV",
+  "FIN_WAIT",
+  "TIME_WAIT",
+  "CLOSE",
+  "CLOSE_WAIT",
+  "LAST_ACK",
+  "LISTEN",
+  "SYNACK",
+];
+const SCTP_STATES = [
+  "NONE",
+  "INIT1",
+  "INIT",
+  "C-SENT",
+  "C-REPLIED",
+  "C-WAIT",
+  "COOKIE",
+  "C-ECHOED",
+  "ESTABLISHED",
+  "S-SENT",
+  "S-RECEIVED",
+  "S-ACK-SENT",
+  "REJECTED",
+  "CLOSED",
+];
+
+/** A connection's state as listings print it. */
+export function stateName(protocol: number, state: number, template: boolean): string {
+  if (template) return (state & State.TEMPLATE_ASSURED) !== 0 ? "ASSURED" : "NONE";
+  switch (protocol) {
+    case Protocol.TCP:
+      return TCP_STATES[state] ?? "ERR!";
+    case Protocol.UDP:
+      return state === State.UDP_NORMAL ? "UDP" : "ERR!";
+    case Protocol.SCTP:
+      return SCTP_STATES[state] ?? "ERR!";
+    default:
+      return protocol === 0 ? "NONE" : "ERR!";
+  }
+}
+
+export interface NeighbourInfo {
+  readonly family: Family;
+  readonly address: string;
+  readonly mac: string;
+  /** The host's number of the port. */
+  readonly port: number;
+  readonly state: string;
+}
+
+export interface PortCounters {
+  readonly number: number;
+  readonly up: boolean;
+  readonly mtu: number;
+  readonly framesIn: number;
+  readonly framesOut: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  readonly dropsOut: number;
+}
+
+export interface CoreCounters {
+  readonly framesIn: number;
+  readonly framesOut: number;
+  readonly generated: number;
+  readonly evictions: number;
+  /** By verdict and by reason, names in lower case with dashes. */
+  readonly verdicts: Readonly<Record<string, number>>;
+  readonly reasons: Readonly<Record<string, number>>;
+}
+
+const invert = <T extends string>(ids: Readonly<Record<T, number>>) =>
+  new Map(Object.entries<number>(ids).map(([name, id]) => [id, name as T]));
+const SCHEDULER_NAMES = invert(SCHEDULER_IDS);
+const PROTOCOL_NAMES = invert<ServiceProtocol>(PROTOCOL_IDS);
+const FORWARDING_NAMES = invert<ForwardingName>(FORWARDING_IDS);
+const TUNNEL_NAMES = invert<TunnelName>(TUNNEL_IDS);
+const TUNNEL_CHECKSUM_NAMES = invert<TunnelChecksum>(TUNNEL_CHECKSUM_IDS);
+const ENGINE_NAMES = invert(PERSISTENCE_ENGINE_IDS);
+
+const namesOf = (ids: Readonly<Record<string, number>>, without: readonly string[]) =>
+  Object.entries(ids)
+    .filter(([name]) => !without.includes(name))
+    .map(([name, id]) => [name.toLowerCase().replaceAll("_", "-"), id] as const);
+const VERDICT_NAMES = namesOf(Verdict, ["NONE", "WAIT", "COUNT"]);
+export const REASON_NAMES = namesOf(Reason, ["NONE", "COUNT"]);
+const NEIGHBOUR_STATES = new Map<number, string>(
+  Object.entries(Neighbour)
+    .filter(([name]) => name.startsWith("STATE_"))
+    .map(([name, id]) => [id, name.slice("STATE_".length).toLowerCase()] as const),
+);
+
+export class Tables {
+  private readonly view: DataView;
+  private readonly bytes: Uint8Array;
+
+  constructor(memory: WebAssembly.Memory) {
+    this.view = new DataView(memory.buffer);
+    this.bytes = new Uint8Array(memory.buffer);
+  }
+
+  /** A word of the header. */
+  word(at: number): number {
+    return this.u32(Memory.LAYOUT_BASE + at);
+  }
+
+  setting(id: number): number {
+    return this.word(Memory.SETTINGS + 4 * id);
+  }
+
+  timeouts(): Timeouts {
+    const seconds = (id: number) => Math.floor(this.setting(id) / Memory.TICKS_PER_SECOND);
+    return {
+      tcp: seconds(Setting.TIMEOUT_TCP),
+      tcpFin: seconds(Setting.TIMEOUT_TCP_FIN),
+      udp: seconds(Setting.TIMEOUT_UDP),
+    };
+  }
+
+  /** Addresses of the service records, in the order of adding. */
+  *serviceRecords(): Generator<number> {
+    let left = this.word(Memory.SERVICES_CAPACITY);
+    for (let at = this.word(Memory.SERVICES_HEAD); at !== 0 && left-- > 0; at = this.u32(at + Service.NEXT)) yield at;
+  }
+
+  /** Addresses of a service's server records, in the order of adding. */
+  *serverRecords(service: number): Generator<number> {
+    let left = this.word(Memory.SERVERS_CAPACITY);
+    const first = this.u32(service + Service.SERVERS_HEAD);
+    for (let at = first; at !== 0 && left-- > 0; at = this.u32(at + Server.NEXT)) yield at;
+  }
+
+  services(): ServiceInfo[] {
+    return Array.from(this.serviceRecords(), (at) => this.service(at));
+  }
+
+  service(at: number): ServiceInfo {
+    const family = this.family(at + Service.FAMILY);
+    const flags = this.u32(at + Service.FLAGS);
+    const persistent = (flags & Service.FLAG_PERSISTENT) !== 0;
+    const netmask = this.bytes.slice(at + Service.NETMASK, at + Service.NETMASK + 4);
+    const prefix = family === 6 ? this.u32(at + Service.NETMASK) : prefixOf(netmask);
+    const engine = ENGINE_NAMES.get(this.u8(at + Service.PERSISTENCE_ENGINE));
+    return {
+      id: this.serviceId(at, family),
+      scheduler: SCHEDULER_NAMES.get(this.u8(at + Service.SCHEDULER)) ?? "none",
+      persistence: persistent ? Math.floor(this.u32(at + Service.TIMEOUT) / Memory.TICKS_PER_SECOND) : undefined,
+      persistencePrefix: prefix,
+      persistenceNetmask: family === 4 ? formatAddress(4, netmask) : undefined,
+      persistenceEngine: engine,
+      onePacket: (flags & Service.FLAG_ONE_PACKET) !== 0,
+      schedulerFlags: (flags / Service.FLAG_SCHEDULER_1) & 7,
+      stats: this.stats(at + Service.STATS),
+      rates: this.rates(at + Service.RATES),
+      servers: Array.from(this.serverRecords(at), (server) => this.server(server)),
+    };
+  }
+
+  server(at: number): ServerInfo {
+    const family = this.family(at + Server.FAMILY);
+    const forwarding = FORWARDING_NAMES.get(this.u8(at + Server.FORWARDING)) ?? "nat";
+    return {
+      id: { family, address: this.address(at + Server.ADDRESS, family), port: this.port(at + Server.PORT) },
+      forwarding,
+      weight: this.view.getInt32(at + Server.WEIGHT, true),
+      upperThreshold: this.u32(at + Server.UPPER),
+      lowerThreshold: this.u32(at + Server.LOWER),
+      tunnel:
+        forwarding === "tunnel"
+          ? {
+              type: TUNNEL_NAMES.get(this.u8(at + Server.TUNNEL_TYPE)) ?? "ipip",
+              port: this.port(at + Server.TUNNEL_PORT),
+              checksum: TUNNEL_CHECKSUM_NAMES.get(this.u8(at + Server.TUNNEL_FLAGS)) ?? "nocsum",
+            }
+          : undefined,
+      active: this.u32(at + Server.ACTIVE),
+      inactive: this.u32(at + Server.INACTIVE),
+      persistent: this.u32(at + Server.PERSISTENT),
+      stats: this.stats(at + Server.STATS),
+      rates: this.rates(at + Server.RATES),
+    };
+  }
+
+  totals(): { stats: Stats; rates: Rates } {
+    const counters = this.word(Memory.COUNTERS_BASE);
+    return { stats: this.stats(counters + Counters.STATS), rates: this.rates(counters + Counters.RATES) };
+  }
+
+  /** Connections and templates, as of the tick `now`. */
+  *connections(now: number = this.word(Memory.NOW)): Generator<ConnectionInfo> {
+    const base = this.word(Memory.CONNECTIONS_BASE);
+    // CONNECTION_HIGH is the count of records ever used, or the address after the last of them.
+    const high = this.word(Memory.CONNECTION_HIGH);
+    const end = high >= base ? high : base + high * Connection.SIZE;
+    for (let at = base; at < end; at += Connection.SIZE) {
+      if ((this.u32(at + Connection.FLAGS) & Connection.FLAG_USED) !== 0) yield this.connection(at, now);
+    }
+  }
+
+  connection(at: number, now: number): ConnectionInfo {
+    const family = this.family(at + Connection.FAMILY);
+    const flags = this.u32(at + Connection.FLAGS);
+    const protocol = this.u8(at + Connection.PROTOCOL);
+    const template = (flags & Connection.FLAG_TEMPLATE) !== 0;
+    const index = (at - this.word(Memory.CONNECTIONS_BASE)) / Connection.SIZE;
+    const cold = this.word(Memory.COLD_BASE) + index * Connection.COLD_SIZE;
+    const extension = this.u32(cold + Connection.COLD_EXTENSION);
+    const wide = (flags & Connection.FLAG_IPV6) !== 0 && extension !== 0;
+    const server = this.u32(at + Connection.SERVER);
+    const serverFamily = server === 0 ? family : this.family(server + Server.FAMILY);
+    const [client, virtual, real] = wide
+      ? [Connection.EXTENSION_CLIENT, Connection.EXTENSION_VIRTUAL, Connection.EXTENSION_SERVER].map(
+          (f) => extension + f,
+        )
+      : [Connection.CLIENT_ADDRESS, Connection.VIRTUAL_ADDRESS, Connection.SERVER_ADDRESS].map((f) => at + f);
+    return {
+      family,
+      protocol,
+      state: stateName(protocol, this.u8(at + Connection.STATE), template),
+      expires: Math.max(0, Math.floor(((this.u32(at + Connection.EXPIRES) - now) | 0) / Memory.TICKS_PER_SECOND)),
+      client: this.address(client!, family),
+      clientPort: this.port(at + Connection.CLIENT_PORT),
+      virtual: this.address(virtual!, family),
+      virtualPort: this.port(at + Connection.VIRTUAL_PORT),
+      server: this.address(real!, serverFamily),
+      serverPort: this.port(at + Connection.SERVER_PORT),
+      serverFamily,
+      template,
+    };
+  }
+
+  *neighbours(): Generator<NeighbourInfo> {
+    const base = this.word(Memory.NEIGHBOURS_BASE);
+    const capacity = this.word(Memory.NEIGHBOURS_CAPACITY);
+    for (let at = base; at < base + capacity * Neighbour.SIZE; at += Neighbour.SIZE) {
+      const state = this.u8(at + Neighbour.STATE);
+      if (state === Neighbour.STATE_FREE || state === Neighbour.STATE_DELETED) continue;
+      const family = this.family(at + Neighbour.FAMILY);
+      const port = this.u32(at + Neighbour.PORT);
+      yield {
+        family,
+        address: this.address(at + Neighbour.ADDRESS, family),
+        mac: formatMac(this.bytes.slice(at + Neighbour.MAC, at + Neighbour.MAC + 6)),
+        port: port === 0 ? -1 : this.u32(port + Port.NUMBER),
+        state: NEIGHBOUR_STATES.get(state) ?? "unknown",
+      };
+    }
+  }
+
+  *ports(): Generator<PortCounters> {
+    const base = this.word(Memory.PORTS_BASE);
+    const capacity = this.word(Memory.PORTS_CAPACITY);
+    for (let at = base; at < base + capacity * Port.SIZE; at += Port.SIZE) {
+      if (this.u8(at + Port.STATE) === 0) continue;
+      yield {
+        number: this.u32(at + Port.NUMBER),
+        up: this.u8(at + Port.UP) !== 0,
+        mtu: this.u32(at + Port.MTU),
+        framesIn: this.u64(at + Port.FRAMES_IN),
+        framesOut: this.u64(at + Port.FRAMES_OUT),
+        bytesIn: this.u64(at + Port.BYTES_IN),
+        bytesOut: this.u64(at + Port.BYTES_OUT),
+        dropsOut: this.u64(at + Port.DROPS_OUT),
+      };
+    }
+  }
+
+  counters(): CoreCounters {
+    const at = this.word(Memory.COUNTERS_BASE);
+    const named = (base: number, names: ReadonlyArray<readonly [string, number]>) =>
+      Object.fromEntries(names.map(([name, id]) => [name, this.u64(at + base + 8 * id)]));
+    return {
+      framesIn: this.u64(at + Counters.FRAMES_IN),
+      framesOut: this.u64(at + Counters.FRAMES_OUT),
+      generated: this.u64(at + Counters.GENERATED),
+      evictions: this.u64(at + Counters.EVICTIONS),
+      verdicts: named(Counters.VERDICTS, VERDICT_NAMES),
+      reasons: named(Counters.REASONS, REASON_NAMES),
+    };
+  }
+
+  private serviceId(at: number, family: Family): ServiceId {
+    const protocol = PROTOCOL_NAMES.get(this.u8(at + Service.PROTOCOL));
+    if (protocol === undefined) return { family, mark: this.u32(at + Service.MARK) };
+    return {
+      family,
+      protocol,
+      address: this.address(at + Service.ADDRESS, family),
+      port: this.port(at + Service.PORT),
+    };
+  }
+
+  private stats(at: number): Stats {
+    return {
+      connections: this.u64(at + StatsLayout.CONNECTIONS),
+      inPackets: this.u64(at + StatsLayout.IN_PACKETS),
+      outPackets: this.u64(at + StatsLayout.OUT_PACKETS),
+      inBytes: this.u64(at + StatsLayout.IN_BYTES),
+      outBytes: this.u64(at + StatsLayout.OUT_BYTES),
+    };
+  }
+
+  /** The estimator keeps packets scaled by 2^10 and bytes by 2^5. */
+  private rates(at: number): Rates {
+    const scaled = (value: number, bits: number) => Math.floor((value + 2 ** (bits - 1) - 1) / 2 ** bits);
+    return {
+      cps: scaled(this.u32(at + StatsLayout.CPS), 10),
+      inPps: scaled(this.u32(at + StatsLayout.IN_PPS), 10),
+      outPps: scaled(this.u32(at + StatsLayout.OUT_PPS), 10),
+      inBps: scaled(this.u64(at + StatsLayout.IN_BPS), 5),
+      outBps: scaled(this.u64(at + StatsLayout.OUT_BPS), 5),
+    };
+  }
+
+  private u8(at: number): number {
+    return this.view.getUint8(at);
+  }
+
+  private u32(at: number): number {
+    return this.view.getUint32(at, true);
+  }
+
+  private u64(at: number): number {
+    return this.u32(at) + this.u32(at + 4) * 2 ** 32;
+  }
+
+  private port(at: number): number {
+    return this.view.getUint16(at, false);
+  }
+
+  private family(at: number): Family {
+    return this.u8(at) === 6 ? 6 : 4;
+  }
+
+  private address(at: number, family: Family): string {
+    return formatAddress(family, this.bytes.slice(at, at + (family === 4 ? 4 : 16)));
+  }
+}
+
+/** Bits set from the top of a netmask. */
+function prefixOf(mask: Uint8Array): number {
+  const word = new DataView(mask.buffer, mask.byteOffset).getUint32(0);
+  return Math.clz32(~word >>> 0);
+}
