@@ -1,0 +1,42 @@
+/** Time as the core counts it: u32 ticks of 4 ms that wrap. The one place that reads a clock. */
+import { TICK_MS } from "../../assembly/layout/memory.js";
+
+export interface Clock {
+  /** Ticks, to compare by signed difference. */
+  ticks(): number;
+  /** Milliseconds since midnight UTC (ICMP and IP timestamps). */
+  dayMs(): number;
+}
+
+const DAY_MS = 86_400_000;
+
+/** The machine's clocks: monotonic ticks, wall time for the day. */
+export class SystemClock implements Clock {
+  ticks(): number {
+    return Math.floor(performance.now() / TICK_MS) >>> 0;
+  }
+
+  dayMs(): number {
+    return Date.now() % DAY_MS;
+  }
+}
+
+/** A clock that stands still until it is set: tests and replays. */
+export class VirtualClock implements Clock {
+  /** Milliseconds since the clock was made. */
+  nowMs = 0;
+  private readonly start: number;
+
+  /** `start` is the tick to begin at; near the end of u32 it makes ticks wrap. */
+  constructor(start = 1000) {
+    this.start = start;
+  }
+
+  ticks(): number {
+    return (this.start + Math.floor(this.nowMs / TICK_MS)) >>> 0;
+  }
+
+  dayMs(): number {
+    return this.nowMs % DAY_MS;
+  }
+}
