@@ -1,0 +1,85 @@
+/**
+ * The free frame slots: a list through slot.NEXT, last given back first taken (its lines are still warm).
+ *
+ * A slot has one owner at any time: this list, a worker's queue, a neighbour's queue, or the assembly of fragments.
+ */
+import * as Memory from "../layout/memory";
+import * as Slot from "../layout/slot";
+import { setWord, word } from "./memory";
+
+/** Puts every slot of the region in the free list. The one of the lowest address is taken first. */
+export function initSlots(): void {
+  const base = <usize>word(Memory.SLOTS_BASE);
+  const capacity = word(Memory.SLOTS_CAPACITY);
+  let next: u32 = 0;
+  for (let i = capacity; i > 0; i--) {
+    const slot = base + <usize>(i - 1) * Slot.SIZE;
+    store<u32>(slot, next, Slot.NEXT);
+    next = <u32>slot;
+  }
+  setWord(Memory.FREE_SLOT, next);
+  setWord(Memory.FREE_SLOT_COUNT, capacity);
+}
+
+/** A slot ready to be written, reset; 0 when there is none left. */
+export function takeSlot(): usize {
+  const slot = <usize>word(Memory.FREE_SLOT);
+  if (slot === 0) return 0;
+  setWord(Memory.FREE_SLOT, load<u32>(slot, Slot.NEXT));
+  setWord(Memory.FREE_SLOT_COUNT, word(Memory.FREE_SLOT_COUNT) - 1);
+  resetSlot(slot);
+  return slot;
+}
+
+/** Ends the ownership of `slot`. Its NEXT is overwritten. */
+export function giveSlot(slot: usize): void {
+  store<u32>(slot, word(Memory.FREE_SLOT), Slot.NEXT);
+  setWord(Memory.FREE_SLOT, <u32>slot);
+  setWord(Memory.FREE_SLOT_COUNT, word(Memory.FREE_SLOT_COUNT) + 1);
+}
+
+/** Gives back every slot of the chain that begins with `slot` (0 is none). */
+export function giveChain(slot: usize): void {
+  while (slot !== 0) {
+    const next = <usize>load<u32>(slot, Slot.NEXT);
+    giveSlot(slot);
+    slot = next;
+  }
+}
+
+/** Makes the descriptor that of an empty slot: FRAME at FRAME_AT, all else 0. The frame's bytes stay. */
+export function resetSlot(slot: usize): void {
+  for (let at: usize = 0; at < Slot.DESCRIPTOR_SIZE; at += 8) store<u64>(slot + at, 0);
+  store<u32>(slot, <u32>(slot + Slot.FRAME_AT), Slot.FRAME);
+}
+
+/** How many slots are free. */
+export function freeSlots(): u32 {
+  return word(Memory.FREE_SLOT_COUNT);
+}
+
+/** Bytes to the left of the frame that may still be written. */
+export function headroom(slot: usize): u32 {
+  return load<u32>(slot, Slot.FRAME) - <u32>(slot + Slot.DESCRIPTOR_SIZE);
+}
+
+/** Bytes from `at`, an address inside the slot, to the slot's end. */
+export function roomFrom(slot: usize, at: usize): u32 {
+  return <u32>(slot + Slot.SIZE - at);
+}
+
+/**
+ * Gives `to` what the stages learnt about the packet in `from`: ports, family, protocol, mark, connection, service,
+ * next hop, MTU. Addresses into the frame (FRAME, ETHERNET, IP, TRANSPORT, END) are the caller's to set.
+ */
+export function copyContext(to: usize, from: usize): void {
+  store<u64>(to, load<u64>(from, Slot.PORT_IN), Slot.PORT_IN);
+  store<u64>(to, load<u64>(from, Slot.FAMILY), Slot.FAMILY);
+  store<u32>(to, load<u32>(from, Slot.CONNECTION), Slot.CONNECTION);
+  store<u64>(to, load<u64>(from, Slot.NEXT_HOP), Slot.NEXT_HOP);
+  store<u64>(to, load<u64>(from, Slot.NEXT_HOP + 8), Slot.NEXT_HOP + 8);
+  store<u16>(to, load<u16>(from, Slot.VERDICT), Slot.VERDICT);
+  store<u32>(to, load<u32>(from, Slot.HASH), Slot.HASH);
+  store<u32>(to, load<u32>(from, Slot.MTU), Slot.MTU);
+  store<u32>(to, load<u32>(from, Slot.SERVICE), Slot.SERVICE);
+}
