@@ -14,4 +14,6 @@ declare namespace WebAssembly {
     readonly buffer: SharedArrayBuffer;
   }
   class RuntimeError extends Error {}
+  function compile(bytes: Uint8Array): Promise<Module>;
+  function instantiate(module: Module, imports?: Record<string, Record<string, unknown>>): Promise<Instance>;
 }

@@ -10,10 +10,13 @@ export interface Clock {
 
 const DAY_MS = 86_400_000;
 
-/** The machine's clocks: monotonic ticks, wall time for the day. */
+/** The machine's clocks: monotonic ticks, wall time for the day. Every thread reads the same ticks. */
 export class SystemClock implements Clock {
+  /** performance.now() counts from the start of its thread, hrtime from the start of the machine. */
+  private readonly origin = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+
   ticks(): number {
-    return Math.floor(performance.now() / TICK_MS) >>> 0;
+    return Math.floor((performance.now() + this.origin) / TICK_MS) >>> 0;
   }
 
   dayMs(): number {
