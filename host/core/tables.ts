@@ -231,9 +231,7 @@ export class Tables {
   /** Connections and templates, as of the tick `now`. */
   *connections(now: number = this.word(Memory.NOW)): Generator<ConnectionInfo> {
     const base = this.word(Memory.CONNECTIONS_BASE);
-    // CONNECTION_HIGH is the count of records ever used, or the address after the last of them.
-    const high = this.word(Memory.CONNECTION_HIGH);
-    const end = high >= base ? high : base + high * Connection.SIZE;
+    const end = base + this.word(Memory.CONNECTION_HIGH) * Connection.SIZE;
     for (let at = base; at < end; at += Connection.SIZE) {
       if ((this.u32(at + Connection.FLAGS) & Connection.FLAG_USED) !== 0) yield this.connection(at, now);
     }
@@ -264,7 +262,8 @@ export class Tables {
       clientPort: this.port(at + Connection.CLIENT_PORT),
       virtual: this.address(virtual!, family),
       virtualPort: this.port(at + Connection.VIRTUAL_PORT),
-      server: this.address(real!, serverFamily),
+      // The record of a connection has no room for a server of the other family.
+      server: this.address(serverFamily === family ? real! : server + Server.ADDRESS, serverFamily),
       serverPort: this.port(at + Connection.SERVER_PORT),
       serverFamily,
       template,
