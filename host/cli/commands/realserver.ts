@@ -1,0 +1,67 @@
+/** `wlvs realserver`: makes this machine a real server of direct routing or tunnelling, for as long as it runs. */
+import { isIP, isIPv6 } from "node:net";
+import type { Command } from "commander";
+import { usage } from "../../errors.js";
+import type { CliContext } from "../context.js";
+import { examples } from "../help.js";
+
+interface Options {
+  readonly vip: string;
+  readonly print?: boolean;
+}
+
+export function register(program: Command, context: CliContext): void {
+  const command = program
+    .command("realserver")
+    .summary("make this machine a real server")
+    .description(
+      "Gives this machine the virtual address, quietly, as a real server of direct routing (dr) or tunnelling (tun)\n" +
+        "has it, and puts everything back when it ends. Real servers of nat need only a route through the director.",
+    )
+    .argument("<method>", "dr or tun")
+    .requiredOption("--vip <address>", "the virtual address")
+    .option("--print", "only print the commands that do it")
+    .action(async (method: string, options: Options) => {
+      if (method !== "dr" && method !== "tun") throw usage(`realserver: dr or tun, not '${method}'`);
+      if (isIP(options.vip) === 0) throw usage(`realserver --vip: not an address: ${options.vip}`);
+      if (method === "tun" && isIPv6(options.vip) && !options.print) {
+        throw usage("realserver tun: IPv6 virtual addresses are not built yet (--print shows the commands)");
+      }
+      const { planText, prepare, realServerPlan } = await import("../../realserver/prepare.js");
+      const plan = realServerPlan(method, options.vip);
+      if (options.print) {
+        context.stdout.write(planText(plan));
+        return;
+      }
+      const decapsulator =
+        method === "tun" ? (await import("../../realserver/decapsulator.js")).openDecapsulator() : undefined;
+      const ended = untilSignal();
+      try {
+        const putBack = prepare(plan);
+        try {
+          context.stdout.write(`wlvs: ready, ${options.vip} is on ${plan.device}; Ctrl-C puts it back\n`);
+          await ended;
+        } finally {
+          putBack();
+        }
+      } finally {
+        await decapsulator?.close();
+      }
+    });
+  examples(
+    command,
+    "wlvs realserver dr --vip 192.168.4.133\nwlvs realserver tun --vip 192.168.4.133\nwlvs realserver dr --vip 192.168.4.133 --print",
+  );
+}
+
+/** Resolves when the process is asked to end; keeps it running until then. */
+function untilSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    const idle = setInterval(() => {}, 0x7fffffff);
+    const end = () => {
+      clearInterval(idle);
+      resolve();
+    };
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, end);
+  });
+}

@@ -1,0 +1,26 @@
+/** What a command gets from outside: streams, environment, arguments. Tests hand in their own. */
+import type { Command } from "commander";
+import type { RemoteIpvs } from "../control/client.js";
+
+export interface TextSink {
+  write(text: string): unknown;
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
+}
+
+export interface CliContext {
+  readonly stdout: TextSink;
+  readonly stderr: TextSink;
+  readonly stdin: AsyncIterable<string | Uint8Array>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+  /** The running director; nothing is connected before it is asked. */
+  director(socket?: string): Promise<RemoteIpvs>;
+  /** How the process is to end; a command that throws ends with the status of its error. */
+  exitStatus: number;
+}
+
+/** A file of commands/: adds its command to the program. */
+export interface CommandModule {
+  register(program: Command, context: CliContext): void;
+}

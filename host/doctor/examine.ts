@@ -1,0 +1,276 @@
+/** What a director needs of a machine: each thing tried, not guessed from versions. */
+import { execFileSync } from "node:child_process";
+import { accessSync, constants, existsSync, readFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export interface Finding {
+  readonly subject: string;
+  /** ok; note: good to know; limited: something does without it; missing: no director without it. */
+  readonly level: "ok" | "note" | "limited" | "missing";
+  readonly found: string;
+  readonly remedy?: string;
+}
+
+type Native = typeof import("../port/native.js");
+type Ioctl = typeof import("../port/ioctl.js");
+
+const CAP_NET_ADMIN = 12;
+const CAP_NET_RAW = 13;
+const CAP_SYS_ADMIN = 21;
+const IO_URING_SETUP = 425;
+const IO_URING_REGISTER = 427;
+const REGISTER_PROBE = 8;
+const READ_MULTISHOT = 49;
+const SETUP_SINGLE_ISSUER = 1 << 12;
+const SETUP_DEFER_TASKRUN = 1 << 13;
+const PROBE_OPS = 64;
+
+export async function examine(): Promise<Finding[]> {
+  const findings: Finding[] = [node(), core()];
+  const tools = await loadNative();
+  findings.push(tools.finding);
+  findings.push(tunDevice());
+  const capabilities = effectiveCapabilities();
+  findings.push(...privileges(capabilities));
+  findings.push(ipTool());
+  const root = has(capabilities, CAP_NET_ADMIN) && has(capabilities, CAP_SYS_ADMIN);
+  if (tools.native !== undefined) findings.push(ioUring(tools.native));
+  if (tools.ioctl !== undefined && root) findings.push(...devices(tools.ioctl, tools.native));
+  else findings.push({ subject: "offloads", level: "note", found: "not tried: that takes root" });
+  findings.push(forwarding(), reversePath(), nginx());
+  return findings;
+}
+
+function text(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function onPath(name: string): string | undefined {
+  const directories = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
+  for (const directory of directories) {
+    const path = join(directory, name);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // The next one.
+    }
+  }
+  return undefined;
+}
+
+function node(): Finding {
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  const subject = "Node.js";
+  if (major > 20 || (major === 20 && minor >= 20)) return { subject, level: "ok", found: process.version };
+  return {
+    subject,
+    level: "missing",
+    found: `${process.version} is too old`,
+    remedy: "install Node.js 20.20 or later",
+  };
+}
+
+function core(): Finding {
+  const subject = "core";
+  for (const place of ["../../core.wasm", "../../dist/core.wasm"]) {
+    const path = fileURLToPath(new URL(place, import.meta.url));
+    if (existsSync(path)) return { subject, level: "ok", found: path };
+  }
+  return { subject, level: "missing", found: "core.wasm is not there", remedy: "npm run build" };
+}
+
+async function loadNative(): Promise<{ finding: Finding; native?: Native; ioctl?: Ioctl }> {
+  const subject = "system calls";
+  try {
+    const native = await import("../port/native.js");
+    const ioctl = await import("../port/ioctl.js");
+    return { finding: { subject, level: "ok", found: "koffi loads" }, native, ioctl };
+  } catch (error) {
+    const found = `koffi does not load: ${(error as Error).message.split("\n", 1)[0]}`;
+    return { finding: { subject, level: "missing", found, remedy: "npm install (with optional dependencies)" } };
+  }
+}
+
+function tunDevice(): Finding {
+  const subject = "/dev/net/tun";
+  if (!existsSync("/dev/net/tun")) {
+    return {
+      subject,
+      level: "missing",
+      found: "is not there",
+      remedy: "modprobe tun; in a container: --device /dev/net/tun",
+    };
+  }
+  try {
+    accessSync("/dev/net/tun", constants.R_OK | constants.W_OK);
+    return { subject, level: "ok", found: "may be opened" };
+  } catch {
+    return {
+      subject,
+      level: "missing",
+      found: "may not be opened by this user",
+      remedy: "run as root, or chmod 0666 /dev/net/tun",
+    };
+  }
+}
+
+function effectiveCapabilities(): bigint {
+  const line = /^CapEff:\s*([0-9a-f]+)$/m.exec(text("/proc/self/status") ?? "");
+  return BigInt(`0x${line?.[1] ?? "0"}`);
+}
+
+function has(capabilities: bigint, bit: number): boolean {
+  return ((capabilities >> BigInt(bit)) & 1n) === 1n;
+}
+
+function privileges(capabilities: bigint): Finding[] {
+  const findings: Finding[] = [];
+  if (has(capabilities, CAP_NET_ADMIN)) findings.push({ subject: "CAP_NET_ADMIN", level: "ok", found: "present" });
+  else {
+    findings.push({
+      subject: "CAP_NET_ADMIN",
+      level: "missing",
+      found: "absent: no device can be made",
+      remedy: "run as root, or make the devices first: ip tuntap add ext0 mode tap user $USER vnet_hdr",
+    });
+  }
+  if (has(capabilities, CAP_SYS_ADMIN)) findings.push({ subject: "CAP_SYS_ADMIN", level: "ok", found: "present" });
+  else {
+    findings.push({
+      subject: "CAP_SYS_ADMIN",
+      level: "limited",
+      found: "absent: netns= and the lab cannot enter network namespaces",
+      remedy: "run as root; in a container: --privileged, or --cap-add SYS_ADMIN",
+    });
+  }
+  if (!has(capabilities, CAP_NET_RAW)) {
+    findings.push({
+      subject: "CAP_NET_RAW",
+      level: "limited",
+      found: "absent: 'wlvs realserver tun' cannot open its raw socket",
+      remedy: "run it as root",
+    });
+  }
+  return findings;
+}
+
+function ipTool(): Finding {
+  const path = onPath("ip");
+  if (path !== undefined) return { subject: "ip", level: "ok", found: path };
+  return {
+    subject: "ip",
+    level: "limited",
+    found: "is not there: the lab needs it",
+    remedy: "apt-get install iproute2",
+  };
+}
+
+function ioUring(native: Native): Finding {
+  const subject = "io_uring";
+  const remedy = "--io rw is used instead";
+  const disabled = text("/proc/sys/kernel/io_uring_disabled");
+  const params = Buffer.alloc(120);
+  params.writeUInt32LE(SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN, 8);
+  const fd = native.syscall6(IO_URING_SETUP, 8, native.addressOf(params), 0, 0, 0, 0);
+  if (fd < 0) {
+    const reason =
+      disabled === "1" || disabled === "2"
+        ? `kernel.io_uring_disabled is ${disabled}`
+        : `refused (errno ${native.errno()})`;
+    return { subject, level: "limited", found: reason, remedy };
+  }
+  try {
+    const probe = Buffer.alloc(16 + 8 * PROBE_OPS);
+    const result = native.syscall6(IO_URING_REGISTER, fd, REGISTER_PROBE, native.addressOf(probe), PROBE_OPS, 0, 0);
+    const supported = result >= 0 && (probe.readUInt16LE(16 + 8 * READ_MULTISHOT + 2) & 1) !== 0;
+    if (!supported) return { subject, level: "limited", found: "has no multishot reads (Linux 6.7)", remedy };
+    return { subject, level: "ok", found: "present, with multishot reads" };
+  } finally {
+    native.close(fd);
+  }
+}
+
+/** Makes a TAP in a namespace of its own, where nobody sees it come and go. */
+function devices(ioctl: Ioctl, native: Native | undefined): Finding[] {
+  const name = `wlvs-doctor-${process.pid}`;
+  const ip = onPath("ip");
+  if (ip === undefined || native === undefined) return [];
+  try {
+    execFileSync(ip, ["netns", "add", name], { stdio: ["ignore", "ignore", "pipe"] });
+  } catch (error) {
+    const said = String((error as { stderr?: Buffer }).stderr ?? error)
+      .trim()
+      .split("\n", 1)[0];
+    const remedy = "in a container: --privileged, or --cap-add SYS_ADMIN";
+    return [{ subject: "namespaces", level: "limited", found: `cannot be made: ${said}`, remedy }];
+  }
+  const findings: Finding[] = [{ subject: "namespaces", level: "ok", found: "can be made and entered" }];
+  try {
+    const { TCP, USO } = ioctl.inNamespace(name, () => {
+      const flags = ioctl.IFF_TAP | ioctl.IFF_NO_PI | ioctl.IFF_VNET_HDR | ioctl.IFF_MULTI_QUEUE;
+      const fd = ioctl.openTun("doctor0", flags);
+      try {
+        const tcp = ioctl.OFFLOAD_CHECKSUM | ioctl.OFFLOAD_TSO4 | ioctl.OFFLOAD_TSO6 | ioctl.OFFLOAD_TSO_ECN;
+        const udp = ioctl.OFFLOAD_USO4 | ioctl.OFFLOAD_USO6;
+        return { TCP: ioctl.setOffload(fd, tcp), USO: ioctl.setOffload(fd, tcp | udp) };
+      } finally {
+        native.close(fd);
+      }
+    });
+    findings.push({ subject: "TAP", level: "ok", found: "multi-queue, with vnet_hdr" });
+    if (TCP && USO) findings.push({ subject: "offloads", level: "ok", found: "checksum, TSO, USO" });
+    else if (TCP) {
+      findings.push({ subject: "offloads", level: "note", found: "checksum, TSO; no USO (Linux 6.2): UDP is slower" });
+    } else {
+      const remedy = "bulk TCP will be about ten times slower";
+      findings.push({ subject: "offloads", level: "limited", found: "TSO is refused", remedy });
+    }
+  } catch (error) {
+    const remedy = "modprobe tun; in a container: --device /dev/net/tun --cap-add NET_ADMIN";
+    findings.push({ subject: "TAP", level: "missing", found: (error as Error).message, remedy });
+  } finally {
+    try {
+      execFileSync(ip, ["netns", "del", name], { stdio: "ignore" });
+    } catch {
+      // Somebody else took it away: as well.
+    }
+  }
+  return findings;
+}
+
+function forwarding(): Finding {
+  const subject = "ip_forward";
+  if (text("/proc/sys/net/ipv4/ip_forward") === "1") return { subject, level: "ok", found: "1" };
+  return {
+    subject,
+    level: "note",
+    found: "0: a director on TAP devices needs no forwarding here; --tun does",
+    remedy: "for --tun: sysctl -w net.ipv4.ip_forward=1",
+  };
+}
+
+function reversePath(): Finding {
+  const subject = "rp_filter";
+  const value = Math.max(
+    ...["all", "default"].map((name) => Number(text(`/proc/sys/net/ipv4/conf/${name}/rp_filter`) ?? 0)),
+  );
+  if (value !== 1) return { subject, level: "ok", found: `${value}: answers may take another way back` };
+  return {
+    subject,
+    level: "note",
+    found: "1 (strict): answers that come another way than requests went are dropped here",
+    remedy: "for --tun, and for real servers of dr and tun: sysctl -w net.ipv4.conf.all.rp_filter=2",
+  };
+}
+
+function nginx(): Finding {
+  const path = onPath("nginx");
+  if (path !== undefined) return { subject: "nginx", level: "ok", found: path };
+  return { subject: "nginx", level: "note", found: "is not there: the lab takes its own web server" };
+}
