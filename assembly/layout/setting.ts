@@ -32,9 +32,16 @@ export const RESCHEDULE = 27;
 export const MSS_CLAMP = 28;
 /** wlvs' own: seconds that persistence may go on sending to a server of weight 0 (0: as the kernel, for ever). */
 export const DRAIN_SECONDS = 29;
+/** Seconds that lblc and lblcr remember a destination that is not asked for; 0 is the kernel's default, a day. */
+export const LBLC_EXPIRATION = 30;
+export const LBLCR_EXPIRATION = 31;
 
 // Timeouts in ticks: ipvsadm --set.
 export const TIMEOUT_TCP = 32;
 export const TIMEOUT_TCP_FIN = 33;
 export const TIMEOUT_UDP = 34;
 export const COUNT = 64;
+/** wlvs' own: ICMP errors that the director sends per second at most; 0: no limit (net.ipv4.icmp_ratelimit). */
+export const ICMP_RATE = 40;
+/** wlvs' own: how many frames may wait for one neighbour. */
+export const NEIGHBOUR_QUEUE = 41;

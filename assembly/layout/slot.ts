@@ -70,3 +70,7 @@ export const LINK_BROADCAST = 8;
 export const GENERATED = 16;
 /** The IP total length says less than the frame: padding was cut. */
 export const TRIMMED = 32;
+/** IP and TRANSPORT are those of a packet quoted in an ICMP error: its destination is the client. */
+export const REVERSED = 64;
+/** Length of the Ethernet header with its tags, as it came in. */
+export const LINK_LENGTH = 104;

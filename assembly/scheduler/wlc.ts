@@ -1,0 +1,2 @@
+/** Weighted least connection: the least overhead per weight. */
+export { leastLoaded as pick } from "./servers";
