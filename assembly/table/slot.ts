@@ -49,7 +49,7 @@ export function giveChain(slot: usize): void {
 
 /** Makes the descriptor that of an empty slot: FRAME at FRAME_AT, all else 0. The frame's bytes stay. */
 export function resetSlot(slot: usize): void {
-  for (let at: usize = 0; at < Slot.DESCRIPTOR_SIZE; at += 8) store<u64>(slot + at, 0);
+  for (let at: usize = 0; at < <usize>Slot.DESCRIPTOR_SIZE; at += 8) store<u64>(slot + at, 0);
   store<u32>(slot, <u32>(slot + Slot.FRAME_AT), Slot.FRAME);
 }
 
