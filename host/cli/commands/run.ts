@@ -1,0 +1,77 @@
+/** `wlvs run`: a director on TAP and TUN devices. */
+import type { Command } from "commander";
+import { parseRunOptions, type Token } from "../../config/options.js";
+import { readRules } from "../../config/rules.js";
+import { StopSignal } from "../../keeper/signals.js";
+import type { CliContext } from "../context.js";
+import { examples } from "../help.js";
+
+const EXAMPLES = `
+wlvs run --tap ext0,ip=192.168.4.133/24,bridge=br-ext --tap int0,ip=192.168.2.130/24,bridge=br-int \\
+         --vip 192.168.4.133:80 --scheduler wrr --rip 192.168.2.128,weight=1 --rip 192.168.2.129,weight=2
+wlvs run --tap lan0,ip=10.0.0.2/24,gw=10.0.0.1,bridge=br0 --rules /etc/ipvsadm.rules
+ipvsadm-save -n | wlvs run --tap lan0,ip=10.0.0.2/24 --rules - --profile kernel`;
+
+/** Flag, description. The order of the command line counts, so commander's own values are not used. */
+const OPTIONS: ReadonlyArray<readonly [string, string]> = [
+  ["--tap <spec>", "a TAP port: NAME[,ip=CIDR]...[,mac=MAC][,gw=IP][,mtu=N][,bridge=BR][,netns=NS][,persist=on]"],
+  ["--tun <spec>", "a TUN port: NAME[,ip=CIDR]...[,mtu=N][,netns=NS][,routes=auto]"],
+  ["--vip <service>", "a service, ADDR:PORT[/tcp|/udp|/sctp]; the next four belong to it"],
+  ["--scheduler <name>", "how it picks a real server (wlc)"],
+  ["--mode <mode>", "how it forwards: nat, dr, tun, fullnat (nat)"],
+  ["--persistent [seconds]", "a client stays with its real server (360)"],
+  ["--rip <server>", "a real server, ADDR[:PORT][,weight=N][,mode=MODE]"],
+  ["--rules <file>", "services as ipvsadm-save -n wrote them; - reads standard input"],
+  ["--marks <file>", "firewall marks: nftables rules that end in 'meta mark set N'"],
+  ["--set <name=value>", "a net.ipv4.vs.* setting"],
+  ["--route <route>", "CIDR,via=IP"],
+  ["--neigh <neighbour>", "a permanent neighbour, IP,MAC,dev=NAME"],
+  ["--no-forward", "drop what belongs to no service instead of routing it"],
+  ["--profile <name>", "kernel: exactly as Linux; wlvs: see docs/ipvs-parity.md (wlvs)"],
+  ["--config <file>", "settings as YAML"],
+  ["--socket <path>", "control socket ($WLVS_SOCKET, or /run/wlvs.sock)"],
+  ["--socket-group <group>", "a group that may use the control socket"],
+  ["--listen <addr:port>", "the API on TCP too, read-only"],
+  ["--listen-admin", "changes on TCP too"],
+  ["--workers <n>", "threads that move frames (1)"],
+  ["--max-connections <n>", "size of the connection table (1000000)"],
+  ["--io <how>", "how frames move: auto, uring, rw (auto)"],
+  ["--spin <microseconds>", "how long a worker polls before it sleeps, at most (50)"],
+  ["--log-level <level>", "trace, debug, info, warn, error, fatal, silent (info)"],
+  ["--user <name>", "who the director runs as when root starts it (nobody)"],
+  ["--procfs <dir>", "the files of /proc/net/ip_vs* in a directory"],
+  ["--state <file>", "where connections survive a restart"],
+  ["--syn-proxy <when>", "answer SYNs for the real servers: auto, on, off"],
+];
+
+export function register(program: Command, context: CliContext): void {
+  const tokens: Token[] = [];
+  const command = program
+    .command("run")
+    .summary("run a director")
+    .description("Runs a director until SIGTERM or SIGINT. It owns the far end of every device that it names.")
+    .allowExcessArguments(false);
+  for (const [flags, description] of OPTIONS) {
+    const name = /^--([a-z-]+)/.exec(flags)![1]!;
+    command.option(flags, description);
+    command.on(`option:${name}`, (value: string | null | undefined) => tokens.push([name, value ?? null]));
+  }
+  examples(command, EXAMPLES.trim());
+  command.action(async () => {
+    // Before anything else: a signal in the middle of the start must leave nothing behind either.
+    const stop = new StopSignal();
+    const config = parseRunOptions(tokens, {
+      env: context.env,
+      rules: (file) => readRules(file, context.stdin),
+    });
+    const parsed = await Promise.race([config, stop.requested]);
+    if (parsed === undefined) return;
+    const { runKeeper } = await import("../../keeper/keeper.js");
+    await runKeeper({
+      config: parsed,
+      version: context.version,
+      stop,
+      ready: (line) => void context.stdout.write(line),
+    });
+  });
+}

@@ -1,0 +1,71 @@
+/** What a director is started with, validated: plain data that the keeper hands to the director. */
+import type { IpvsStep } from "../ipvs/model.js";
+import type { LogLevel } from "../log.js";
+
+export interface PortSpec {
+  readonly kind: "tap" | "tun";
+  readonly name: string;
+  /** ADDRESS/PREFIX, canonical. */
+  readonly addresses: readonly string[];
+  readonly gateways: readonly string[];
+  readonly mac?: string | undefined;
+  readonly mtu?: number | undefined;
+  readonly bridge?: string | undefined;
+  readonly netns?: string | undefined;
+  readonly persist: boolean;
+}
+
+export interface RouteSpec {
+  readonly to: string;
+  readonly gateway: string;
+}
+
+export interface NeighbourSpec {
+  readonly address: string;
+  readonly mac: string;
+  readonly port: string;
+}
+
+export interface ListenSpec {
+  readonly host: string;
+  readonly port: number;
+  readonly admin: boolean;
+}
+
+/** A change of the tables, and where it was asked for. */
+export interface SourcedStep {
+  readonly from: string;
+  readonly step: IpvsStep;
+}
+
+export interface RunConfig {
+  readonly ports: readonly PortSpec[];
+  readonly steps: readonly SourcedStep[];
+  /** NAME and VALUE of --set, in order, after those of the profile. */
+  readonly settings: ReadonlyArray<readonly [string, string]>;
+  readonly routes: readonly RouteSpec[];
+  readonly neighbours: readonly NeighbourSpec[];
+  readonly forward: boolean;
+  readonly profile: "kernel" | "wlvs";
+  readonly socket: string;
+  readonly socketGroup?: string | undefined;
+  readonly listen?: ListenSpec | undefined;
+  readonly workers: number;
+  readonly maxConnections: number;
+  readonly io: "auto" | "rw";
+  /** Microseconds. */
+  readonly spin: number;
+  readonly logLevel: LogLevel;
+  /** undefined: nobody, when started as root. */
+  readonly user?: string | undefined;
+  /** Things to be said once the log is there. */
+  readonly warnings: readonly string[];
+}
+
+/** What the profile wlvs turns on over the kernel's defaults. */
+export const WLVS_SETTINGS: ReadonlyArray<readonly [string, string]> = [
+  ["reschedule", "1"],
+  ["expire_nodest_conn", "1"],
+  ["mss_clamp", "1"],
+  ["drain_seconds", "300"],
+];

@@ -1,0 +1,170 @@
+/** The engine of a director: shared memory, the control instance over it, and the workers. */
+import { Worker as Thread } from "node:worker_threads";
+import * as Port from "../../assembly/layout/port.js";
+import * as Slot from "../../assembly/layout/slot.js";
+import { Control } from "../core/control.js";
+import { type Core, compileCore, instantiate } from "../core/instance.js";
+import { LocalIpvs } from "../core/local-ipvs.js";
+import { capacitiesOf, createMemory, planMemory } from "../core/memory.js";
+import { errnoText, LvsError } from "../errors.js";
+import type { Logger } from "../log.js";
+import * as native from "../port/native.js";
+import { SystemClock } from "./clock.js";
+import type { Queue } from "./transport.js";
+import { CONTROL_STOP, CONTROL_WORDS, type WorkerConfig, type WorkerMessage } from "./worker.js";
+
+/** A port of the engine: an open device whose descriptors this process has. */
+export interface EnginePort {
+  readonly name: string;
+  readonly kind: "tap" | "tun";
+  readonly queues: readonly number[];
+  readonly capabilities: number;
+  readonly mtu: number;
+  readonly mac: string;
+}
+
+export interface EngineOptions {
+  readonly ports: readonly EnginePort[];
+  readonly workers: number;
+  readonly maxConnections: number;
+  readonly forward: boolean;
+  readonly spin: number;
+  readonly log: Logger;
+  /** Something that the process must not outlive. */
+  fatal(error: Error): void;
+}
+
+/** Ethernet's 14 bytes are what makes the IP header behind them aligned; a frame without them begins later. */
+const LINK_HEADER = 14;
+const NO_MAC = "00:00:00:00:00:00";
+
+export class Engine {
+  readonly memory: WebAssembly.Memory;
+  readonly control: Control;
+  readonly ipvs: LocalIpvs;
+  readonly clock = new SystemClock();
+  private readonly options: EngineOptions;
+  private readonly records: readonly number[];
+  private readonly threads: Array<{ thread: Thread; eventfd: number; control: Int32Array; ended: Promise<void> }> = [];
+  private stopping = false;
+
+  constructor(options: EngineOptions) {
+    this.options = options;
+    const plan = planMemory(capacitiesOf({ workers: options.workers, connections: options.maxConnections }));
+    this.memory = createMemory(plan, { forward: options.forward, now: this.clock.ticks() });
+    this.control = new Control(guarded(instantiate(this.memory), options.fatal), this.memory);
+    this.control.init();
+    this.ipvs = new LocalIpvs(this.control, { now: () => this.clock.ticks() });
+    this.records = options.ports.map((port, number) => {
+      const { kind, capabilities, mtu } = port;
+      const record = this.control.portAdd({
+        number,
+        kind,
+        capabilities,
+        mtu,
+        mac: port.mac === "" ? NO_MAC : port.mac,
+      });
+      this.control.portUp(record, true);
+      return record;
+    });
+  }
+
+  /** The record of a port in the shared memory. */
+  recordOf(number: number): number {
+    return this.records[number]!;
+  }
+
+  /** Starts the workers; resolves when every one of them has taken its first breath. */
+  async start(): Promise<void> {
+    const ready: Promise<void>[] = [];
+    for (let index = 0; index < this.options.workers; index++) ready.push(this.startWorker(index));
+    await Promise.all(ready);
+  }
+
+  /** Asks the workers to end and waits for them; they are never terminated. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    for (const { control } of this.threads) Atomics.store(control, CONTROL_STOP, 1);
+    this.wake();
+    await Promise.all(this.threads.map(({ ended }) => ended));
+    for (const { eventfd } of this.threads) native.close(eventfd);
+    this.threads.length = 0;
+  }
+
+  /** Makes sleeping workers take a breath: for what a control call wants to be sent. */
+  wake(): void {
+    const one = new BigUint64Array([1n]);
+    const at = native.addressOf(new Uint8Array(one.buffer));
+    for (const { eventfd } of this.threads) native.write(eventfd, at, 8);
+  }
+
+  private startWorker(index: number): Promise<void> {
+    const { ports, log } = this.options;
+    const eventfd = native.eventfd(0, native.EFD_NONBLOCK | native.EFD_CLOEXEC);
+    if (eventfd < 0) throw new LvsError("ERR_LVS_DIRECTOR", `eventfd: ${errnoText(native.errno())}`);
+    const control = new Int32Array(new SharedArrayBuffer(4 * CONTROL_WORDS));
+    const queues: Queue[] = [];
+    const outputs: Array<{ record: number; fd: number }> = [];
+    for (const [number, port] of ports.entries()) {
+      const record = this.records[number]!;
+      const own = port.queues[index];
+      outputs.push({ record, fd: own ?? port.queues[0]! });
+      if (own === undefined) continue;
+      const link = (port.capabilities & Port.CAPABILITY_LINK) !== 0;
+      queues.push({ number, name: port.name, fd: own, record, frameAt: Slot.FRAME_AT + (link ? 0 : LINK_HEADER) });
+    }
+    const config: WorkerConfig = {
+      index,
+      memory: this.memory,
+      module: compileCore(),
+      queues,
+      detached: index === 0 ? [] : queues.map(({ fd }) => fd),
+      outputs,
+      eventfd,
+      control,
+      spin: this.options.spin,
+    };
+    const thread = new Thread(new URL(`./worker${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url), {
+      name: `wlvs-worker-${index}`,
+      workerData: config,
+    });
+    return new Promise((started, failed) => {
+      const ended = new Promise<void>((resolve) => {
+        thread.once("exit", () => {
+          resolve();
+          if (!this.stopping) this.options.fatal(new Error(`worker ${index} ended`));
+        });
+      });
+      this.threads.push({ thread, eventfd, control, ended });
+      thread.once("error", (error) => {
+        failed(error);
+        this.options.fatal(error instanceof Error ? error : new Error(String(error)));
+      });
+      thread.on("message", (message: WorkerMessage) => {
+        if (message.type === "ready") started();
+        else if (message.type === "trap") log.error({ worker: index, traps: message.traps }, message.message);
+        else if (message.type === "queue-failed") log.error({ port: message.port }, `cannot read: ${message.reason}`);
+        else log.info({ port: message.port }, "reads again");
+      });
+    });
+  }
+}
+
+/** The control instance: a trap in it leaves the lock held and the tables half changed, so nothing may go on after it. */
+function guarded(core: Core, fatal: (error: Error) => void): Core {
+  const guard =
+    (call: (...args: number[]) => unknown) =>
+    (...args: number[]): unknown => {
+      try {
+        return call(...args);
+      } catch (error) {
+        fatal(error as Error);
+        throw error;
+      }
+    };
+  const calls = Object.entries(core as unknown as Record<string, unknown>).map(([name, value]) => [
+    name,
+    typeof value === "function" ? guard(value as (...args: number[]) => unknown) : value,
+  ]);
+  return Object.fromEntries(calls) as Core;
+}

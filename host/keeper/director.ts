@@ -1,0 +1,157 @@
+/** The director's process: no privileges, descriptors from the keeper; ends when the keeper does. */
+import type { RunConfig, SourcedStep } from "../config/config.js";
+import { createControlServer } from "../control/server.js";
+import { Engine, type EnginePort } from "../engine/engine.js";
+import { exitStatusOf, LvsError, oneLine } from "../errors.js";
+import { type Ipvs, IpvsError, type IpvsStep } from "../ipvs/model.js";
+import { createLog } from "../log.js";
+import * as native from "../port/native.js";
+import { EngineInfo } from "./info.js";
+import type { ToDirector, ToKeeper } from "./messages.js";
+
+const SIGTERM = 15;
+/** A stop that hangs is ended by force. */
+const STOP_MS = 2000;
+
+/** Why the tables refuse what a flag or a line asks for. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  EEXIST: "it is there already",
+  ENOENT: "the core does not know it (a scheduler that is not built?)",
+  ESRCH: "its service does not exist",
+  EINVAL: "the tables do not take it",
+  ERANGE: "a number is out of range",
+  ENOMEM: "the tables are full",
+  ENOSPC: "the tables are full",
+  EOPNOTSUPP: "the core cannot do that yet",
+  EPROTONOSUPPORT: "the core cannot do that protocol yet",
+  EAFNOSUPPORT: "the address family does not fit",
+};
+
+function tell(message: ToKeeper, done: () => void = () => {}): void {
+  if (process.connected && process.send !== undefined) process.send(message, () => done());
+  else done();
+}
+
+let stop: () => Promise<void> = async () => {};
+let ending = false;
+
+function end(status: number): void {
+  if (ending) return;
+  ending = true;
+  setTimeout(() => process.kill(process.pid, "SIGKILL"), STOP_MS).unref();
+  stop().then(
+    () => process.exit(status),
+    () => process.exit(1),
+  );
+}
+
+function fail(error: unknown): void {
+  const status = exitStatusOf(error);
+  tell({ type: "failed", message: oneLine(error), status }, () => end(status));
+}
+
+async function start(message: ToDirector): Promise<void> {
+  const { config, ports, version } = message;
+  const log = createLog(config.logLevel, "director");
+  const engine = new Engine({
+    ports,
+    workers: config.workers,
+    maxConnections: config.maxConnections,
+    forward: config.forward,
+    spin: config.spin,
+    log,
+    fatal: (error) => {
+      if (ending) return;
+      log.fatal(error.stack ?? error.message);
+      fail(new LvsError("ERR_LVS_CORE", error.message, error));
+    },
+  });
+  stop = () => engine.stop();
+  configure(engine, config, ports);
+  for (const step of config.steps) await apply(engine.ipvs, step);
+  await engine.start();
+  const server = await createControlServer({
+    ipvs: engine.ipvs,
+    info: new EngineInfo(engine, config, ports, version),
+    socketPath: config.socket,
+    fd: message.socketFd,
+    listen: config.listen,
+  });
+  stop = async () => {
+    await Promise.all([server.close(), engine.stop()]);
+  };
+  if (ending) return;
+  engine.wake();
+  log.info({ workers: config.workers, ports: ports.map(({ name }) => name) }, "forwarding");
+  tell({ type: "ready" });
+}
+
+function configure(engine: Engine, config: RunConfig, ports: readonly EnginePort[]): void {
+  const { control } = engine;
+  for (const [name, value] of config.settings) control.setting(name, value);
+  for (const [number, spec] of config.ports.entries()) {
+    for (const address of spec.addresses) said(`ip=${address}`, () => control.addressAdd(address, number));
+  }
+  for (const [number, spec] of config.ports.entries()) {
+    for (const gateway of spec.gateways) {
+      const to = gateway.includes(":") ? "::/0" : "0.0.0.0/0";
+      said(`gw=${gateway}`, () => control.routeAdd({ to, gateway, port: number }));
+    }
+  }
+  for (const route of config.routes) said(`--route ${route.to},via=${route.gateway}`, () => control.routeAdd(route));
+  for (const { address, mac, port } of config.neighbours) {
+    const number = ports.findIndex(({ name }) => name === port);
+    said(`--neigh ${address}`, () => control.neighbourAdd(address, mac, number));
+  }
+}
+
+async function apply(ipvs: Ipvs, { from, step }: SourcedStep): Promise<void> {
+  try {
+    await applyStep(ipvs, step);
+  } catch (error) {
+    throw refused(from, error);
+  }
+}
+
+function applyStep(ipvs: Ipvs, step: IpvsStep): Promise<void> {
+  switch (step.do) {
+    case "addService":
+      return ipvs.addService(step.service);
+    case "editService":
+      return ipvs.editService(step.service);
+    case "removeService":
+      return ipvs.removeService(step.id);
+    case "addServer":
+      return ipvs.addServer(step.service, step.server);
+    case "editServer":
+      return ipvs.editServer(step.service, step.server);
+    case "removeServer":
+      return ipvs.removeServer(step.service, step.server);
+    case "flush":
+      return ipvs.flush();
+  }
+}
+
+function said(from: string, call: () => unknown): void {
+  try {
+    call();
+  } catch (error) {
+    throw refused(from, error);
+  }
+}
+
+function refused(from: string, error: unknown): unknown {
+  if (!(error instanceof IpvsError)) return error;
+  return new LvsError("ERR_LVS_TABLES", `${from}: ${REFUSALS[error.code] ?? error.code}`, error);
+}
+
+// The keeper may be killed where it can say nothing: the channel closes, and the kernel sends a signal.
+process.on("SIGTERM", () => end(0));
+process.on("SIGINT", () => {});
+process.on("SIGHUP", () => {});
+process.on("disconnect", () => end(0));
+native.prctl(native.PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+if (!process.connected) end(0);
+process.on("message", (message: ToDirector) => {
+  start(message).catch(fail);
+});

@@ -1,0 +1,128 @@
+/** What the director tells about itself, read from the tables. */
+import * as Counters from "../../assembly/layout/counters.js";
+import * as Memory from "../../assembly/layout/memory.js";
+import * as Port from "../../assembly/layout/port.js";
+import * as Route from "../../assembly/layout/route.js";
+import { formatAddress } from "../address.js";
+import type { RunConfig } from "../config/config.js";
+import type {
+  CounterInfo,
+  DirectorInfo,
+  DirectorStatus,
+  NeighbourInfo,
+  PortInfo,
+  RouteInfo,
+} from "../control/director-info.js";
+import { SETTING_NAMES, settingIds } from "../core/settings.js";
+import type { Engine, EnginePort } from "../engine/engine.js";
+import { IpvsError } from "../ipvs/model.js";
+
+const OFFLOADS: ReadonlyArray<readonly [string, number]> = [
+  ["csum", Port.CAPABILITY_CHECKSUM],
+  ["tso4", Port.CAPABILITY_TSO4],
+  ["tso6", Port.CAPABILITY_TSO6],
+  ["uso", Port.CAPABILITY_USO],
+];
+const EINVAL = 22;
+const ENOENT = 2;
+
+export class EngineInfo implements DirectorInfo {
+  private readonly engine: Engine;
+  private readonly config: RunConfig;
+  private readonly enginePorts: readonly EnginePort[];
+  private readonly version: string;
+  private readonly view: DataView;
+
+  constructor(engine: Engine, config: RunConfig, ports: readonly EnginePort[], version: string) {
+    this.engine = engine;
+    this.config = config;
+    this.enginePorts = ports;
+    this.version = version;
+    this.view = new DataView(engine.memory.buffer);
+  }
+
+  status(): DirectorStatus {
+    const { tables } = this.engine.ipvs;
+    return {
+      version: this.version,
+      pid: process.pid,
+      uptime: Math.floor(process.uptime()),
+      profile: this.config.profile,
+      workers: this.config.workers,
+      io: "rw",
+      connections: {
+        used: tables.word(Memory.CONNECTION_COUNT),
+        capacity: tables.word(Memory.CONNECTIONS_CAPACITY),
+      },
+    };
+  }
+
+  ports(): PortInfo[] {
+    return Array.from(this.engine.ipvs.tables.ports(), (counters) => {
+      const spec = this.config.ports[counters.number]!;
+      const { mac, capabilities } = this.enginePorts[counters.number]!;
+      const { number: _number, ...rest } = counters;
+      return {
+        ...rest,
+        name: spec.name,
+        kind: spec.kind,
+        mac: mac === "" ? undefined : mac,
+        addresses: spec.addresses,
+        offloads: OFFLOADS.filter(([, bit]) => (capabilities & bit) !== 0).map(([name]) => name),
+        netns: spec.netns,
+        bridge: spec.bridge,
+      };
+    });
+  }
+
+  neighbours(): NeighbourInfo[] {
+    return Array.from(this.engine.ipvs.tables.neighbours(), ({ address, mac, port, state }) => ({
+      port: this.config.ports[port]?.name ?? "",
+      address,
+      mac: mac === "00:00:00:00:00:00" ? undefined : mac,
+      state,
+    }));
+  }
+
+  routes(): RouteInfo[] {
+    const { tables } = this.engine.ipvs;
+    const base = tables.word(Memory.ROUTES_BASE);
+    const found: RouteInfo[] = [];
+    for (let n = 0; n < tables.word(Memory.ROUTE_COUNT); n++) {
+      const at = base + n * Route.SIZE;
+      if (this.view.getUint8(at + Route.KIND) !== 0) continue;
+      const family = this.view.getUint8(at + Route.FAMILY) === 6 ? 6 : 4;
+      const bytes = (offset: number) => new Uint8Array(this.engine.memory.buffer, at + offset, 16).slice();
+      const gateway = bytes(Route.GATEWAY);
+      const port = this.view.getUint32(at + Route.PORT, true);
+      found.push({
+        destination: `${formatAddress(family, bytes(Route.DESTINATION))}/${this.view.getUint8(at + Route.PREFIX)}`,
+        via: gateway.every((byte) => byte === 0) ? undefined : formatAddress(family, gateway),
+        port: port === 0 ? undefined : this.config.ports[this.view.getUint32(port + Port.NUMBER, true)]?.name,
+        metric: this.view.getUint32(at + Route.METRIC, true),
+      });
+    }
+    return found;
+  }
+
+  counters(): CounterInfo {
+    const { tables } = this.engine.ipvs;
+    const traps = Number(this.view.getBigUint64(tables.word(Memory.COUNTERS_BASE) + Counters.TRAPS, true));
+    return { ...tables.counters(), traps };
+  }
+
+  settings(): Record<string, number> {
+    const { tables } = this.engine.ipvs;
+    return Object.fromEntries(SETTING_NAMES.map((name) => [name, tables.setting(settingIds(name)[0]!)]));
+  }
+
+  setSetting(name: string, value: number): void {
+    if (settingIds(name).length === 0) throw new IpvsError("ENOENT", ENOENT, `no setting ${name}`);
+    try {
+      this.engine.control.setting(name, `${value}`);
+    } catch (error) {
+      if (error instanceof RangeError) throw new IpvsError("EINVAL", EINVAL, error.message);
+      throw error;
+    }
+  }
+}

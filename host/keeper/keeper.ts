@@ -1,0 +1,209 @@
+/**
+ * The keeper: the small privileged half of `wlvs run`. It opens the devices and the control socket, starts the director
+ * without privileges, hands it the descriptors, starts it again when it dies, and takes everything away at the end.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import type { PortSpec, RunConfig } from "../config/config.js";
+import { corePath } from "../core/instance.js";
+import type { EnginePort } from "../engine/engine.js";
+import { LvsError, oneLine } from "../errors.js";
+import { createLog, type Logger } from "../log.js";
+import { closeDevice, type Device } from "../port/device.js";
+import { openTap } from "../port/tap.js";
+import { openTun } from "../port/tun.js";
+import type { ToDirector, ToKeeper } from "./messages.js";
+import { boundChildren } from "./privileges.js";
+import type { StopSignal } from "./signals.js";
+import { type ControlSocket, openControlSocket } from "./socket.js";
+import { barred, findGroup, findUser, type User } from "./user.js";
+
+const DIRECTOR = fileURLToPath(new URL("./director.js", import.meta.url));
+/** Descriptors of the director: 0 to 2, the channel on 3, then those handed over. */
+const FIRST_FD = 4;
+const BACKOFF_LEAST_MS = 100;
+const BACKOFF_MOST_MS = 5000;
+/** A director that lived this long was well: the next death counts as the first. */
+const HEALTHY_MS = 60_000;
+/** So many deaths in a row, and the keeper gives up. */
+const DEATHS_MOST = 8;
+/** How long a director may take to end before it is killed. */
+const STOP_MS = 3000;
+
+export interface KeeperOptions {
+  readonly config: RunConfig;
+  readonly version: string;
+  readonly stop: StopSignal;
+  /** Called once, when frames flow. */
+  ready(line: string): void;
+}
+
+/** Runs until a signal, or until nothing more can be done; returns on the first, throws on the second. */
+export async function runKeeper(options: KeeperOptions): Promise<void> {
+  const { config, stop } = options;
+  const log = createLog(config.logLevel, "keeper");
+  const user = directorUser(config, log);
+  const gid = config.socketGroup === undefined ? undefined : findGroup(config.socketGroup);
+  for (const warning of config.warnings) log.warn(warning);
+  const devices: Device[] = [];
+  let socket: ControlSocket | undefined;
+  const reload = () => log.info("nothing to reload: services come from the command line");
+  process.on("SIGHUP", reload);
+  try {
+    const ports: EnginePort[] = [];
+    for (const spec of config.ports) {
+      const { device, mac } = openPort(spec, config.workers);
+      devices.push(device);
+      ports.push({ ...device, mac });
+      if (config.workers > 1 && device.queues.length === 1) {
+        log.warn(`${spec.name} has a single queue: one worker alone reads it`);
+      }
+    }
+    socket = openControlSocket(config.socket, gid);
+    log.info({ io: "rw", asked: config.io }, "frames move by read and write");
+    boundChildren();
+    await new Supervisor(options, ports, socket, user, log).run();
+  } finally {
+    for (const device of devices) closeDevice(device);
+    socket?.close();
+    process.off("SIGHUP", reload);
+    stop.close();
+  }
+}
+
+function openPort(spec: PortSpec, queues: number): { device: Device; mac: string } {
+  const { name, mtu, netns, persist } = spec;
+  if (spec.kind === "tun") return { device: openTun({ name, queues, mtu, netns, persist }), mac: "" };
+  const device = openTap({ name, queues, mtu, netns, persist, bridge: spec.bridge, mac: spec.mac });
+  return { device, mac: device.mac };
+}
+
+/** Who the director runs as; undefined: whoever runs the keeper. */
+function directorUser(config: RunConfig, log: Logger): User | undefined {
+  if (process.getuid?.() !== 0) {
+    if (config.user === undefined) return undefined;
+    const user = findUser(config.user);
+    if (user.uid === process.getuid?.()) return undefined;
+    throw new LvsError("ERR_LVS_PERMISSION", `--user ${config.user}: only root can start a director as another user`);
+  }
+  const user = findUser(config.user ?? "nobody");
+  const koffi = fileURLToPath(import.meta.resolve("koffi"));
+  for (const file of [process.execPath, DIRECTOR, corePath(), koffi]) {
+    const bar = barred(user, file);
+    if (bar === undefined) continue;
+    const text = `${user.name} cannot read ${file} (${bar} is closed to others)`;
+    if (config.user !== undefined) {
+      throw new LvsError("ERR_LVS_PERMISSION", `${text}: install wlvs where it can be read, or give another --user`);
+    }
+    log.warn(`${text}: the director runs as root, without capabilities`);
+    return undefined;
+  }
+  return user;
+}
+
+type End =
+  | { readonly how: "stopped" }
+  | { readonly how: "failed"; readonly error: LvsError }
+  | { readonly how: "died"; readonly reason: string; readonly wasReady: boolean };
+
+class Supervisor {
+  private readonly options: KeeperOptions;
+  private readonly ports: readonly EnginePort[];
+  private readonly socket: ControlSocket;
+  private readonly user: User | undefined;
+  private readonly log: Logger;
+  private announced = false;
+
+  constructor(
+    options: KeeperOptions,
+    ports: readonly EnginePort[],
+    socket: ControlSocket,
+    user: User | undefined,
+    log: Logger,
+  ) {
+    this.options = options;
+    this.ports = ports;
+    this.socket = socket;
+    this.user = user;
+    this.log = log;
+  }
+
+  async run(): Promise<void> {
+    const { stop } = this.options;
+    let deaths = 0;
+    while (!stop.isSet) {
+      const began = performance.now();
+      const end = await this.oneDirector();
+      if (end.how === "stopped") return;
+      if (end.how === "failed" && !this.announced) throw end.error;
+      const reason = end.how === "failed" ? end.error.message : end.reason;
+      if (!this.announced) throw new LvsError("ERR_LVS_DIRECTOR", `the director died while starting: ${reason}`);
+      deaths = performance.now() - began > HEALTHY_MS ? 1 : deaths + 1;
+      if (deaths > DEATHS_MOST) {
+        throw new LvsError("ERR_LVS_DIRECTOR", `the director died ${deaths} times in a row, last: ${reason}`);
+      }
+      const wait = Math.min(BACKOFF_LEAST_MS * 2 ** (deaths - 1), BACKOFF_MOST_MS);
+      this.log.error({ deaths, wait }, `the director died: ${reason}; starting it again`);
+      await Promise.race([new Promise((resolve) => setTimeout(resolve, wait)), stop.requested]);
+    }
+  }
+
+  /** Starts a director and stays with it until it has ended. */
+  private oneDirector(): Promise<End> {
+    const { config, version, stop } = this.options;
+    const descriptors: number[] = [this.socket.fd];
+    const ports = this.ports.map((port) => ({
+      ...port,
+      queues: port.queues.map((fd) => FIRST_FD + descriptors.push(fd) - 1),
+    }));
+    return new Promise((resolve) => {
+      let child: ChildProcess;
+      let failure: LvsError | undefined;
+      let wasReady = false;
+      let stopping = false;
+      let killer: NodeJS.Timeout | undefined;
+      const finish = (end: End) => {
+        clearTimeout(killer);
+        resolve(stopping ? { how: "stopped" } : end);
+      };
+      const died = (reason: string) =>
+        finish(failure === undefined ? { how: "died", reason, wasReady } : { how: "failed", error: failure });
+      try {
+        child = spawn(process.execPath, ["--title=wlvs-director", DIRECTOR], {
+          cwd: "/",
+          env: { PATH: process.env.PATH, TZ: process.env.TZ, WLVS_DEBUG: process.env.WLVS_DEBUG },
+          stdio: ["ignore", "ignore", "inherit", "ipc", ...descriptors],
+          ...(this.user !== undefined && { uid: this.user.uid, gid: this.user.gid }),
+        });
+      } catch (error) {
+        finish({ how: "died", reason: oneLine(error), wasReady });
+        return;
+      }
+      child.once("error", (error) => died(oneLine(error)));
+      child.once("exit", (status, signal) => {
+        // The director ends well only when it was asked to, by us or by somebody's SIGTERM.
+        if (status === 0) finish({ how: "stopped" });
+        else died(signal === null ? `status ${status}` : signal);
+      });
+      child.on("message", (message: ToKeeper) => {
+        if (message.type === "failed") {
+          failure = new LvsError(message.status === 2 ? "ERR_LVS_USAGE" : "ERR_LVS_DIRECTOR", message.message);
+          return;
+        }
+        wasReady = true;
+        if (this.announced || stopping) return;
+        this.announced = true;
+        const names = config.ports.map(({ name }) => name).join(" ");
+        this.options.ready(`wlvs: forwarding on ${names}, control ${config.socket}\n`);
+      });
+      child.send({ type: "start", config, version, ports, socketFd: FIRST_FD } satisfies ToDirector, () => {
+        // A director that dies this early says so by its exit.
+      });
+      void stop.requested.then(() => {
+        stopping = true;
+        child.kill("SIGTERM");
+        killer = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
+      });
+    });
+  }
+}

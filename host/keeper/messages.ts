@@ -1,0 +1,16 @@
+/** What keeper and director say to each other over their channel. */
+import type { RunConfig } from "../config/config.js";
+import type { EnginePort } from "../engine/engine.js";
+
+export interface ToDirector {
+  readonly type: "start";
+  readonly config: RunConfig;
+  readonly version: string;
+  /** With the numbers that the descriptors have in the director. */
+  readonly ports: readonly EnginePort[];
+  readonly socketFd: number;
+}
+
+export type ToKeeper =
+  | { readonly type: "ready" }
+  | { readonly type: "failed"; readonly message: string; readonly status: number };

@@ -1,0 +1,116 @@
+/**
+ * The system calls that Node does not offer, through FFI. Nothing else in the host loads koffi.
+ *
+ * Addresses are plain numbers (they fit 53 bits), so that a hot call allocates nothing. Calls return what libc does:
+ * -1 and an errno, which errno() tells as long as no other call came between.
+ */
+import koffi from "koffi";
+
+const libc = koffi.load("libc.so.6");
+
+export const open = libc.func("open", "int", ["str", "int", "int"]) as (
+  path: string,
+  flags: number,
+  mode: number,
+) => number;
+export const close = libc.func("close", "int", ["int"]) as (fd: number) => number;
+/** Reads to a plain address: WASM memory of a shared, never growing memory. */
+export const read = libc.func("read", "intptr_t", ["int", "uintptr_t", "size_t"]) as (
+  fd: number,
+  address: number,
+  length: number,
+) => number;
+export const write = libc.func("write", "intptr_t", ["int", "uintptr_t", "size_t"]) as (
+  fd: number,
+  address: number,
+  length: number,
+) => number;
+/** The vector is an array of struct iovec at that address. */
+export const writev = libc.func("writev", "intptr_t", ["int", "uintptr_t", "int"]) as (
+  fd: number,
+  vector: number,
+  count: number,
+) => number;
+/** Blocks the calling thread: for workers, and with a timeout of 0 for anybody. */
+export const poll = libc.func("poll", "int", ["uintptr_t", "ulong", "int"]) as (
+  fds: number,
+  count: number,
+  timeoutMs: number,
+) => number;
+export const eventfd = libc.func("eventfd", "int", ["uint", "int"]) as (value: number, flags: number) => number;
+export const setns = libc.func("setns", "int", ["int", "int"]) as (fd: number, type: number) => number;
+export const socket = libc.func("socket", "int", ["int", "int", "int"]) as (
+  domain: number,
+  type: number,
+  protocol: number,
+) => number;
+export const bind = libc.func("bind", "int", ["int", "void *", "uint"]) as (
+  fd: number,
+  address: Uint8Array,
+  length: number,
+) => number;
+export const connect = libc.func("connect", "int", ["int", "void *", "uint"]) as (
+  fd: number,
+  address: Uint8Array,
+  length: number,
+) => number;
+export const listen = libc.func("listen", "int", ["int", "int"]) as (fd: number, backlog: number) => number;
+/** ioctl with a structure, and with a value in the argument itself. */
+export const ioctl = libc.func("ioctl", "int", ["int", "ulong", "void *"]) as (
+  fd: number,
+  request: number,
+  argument: Uint8Array,
+) => number;
+export const ioctlValue = libc.func("ioctl", "int", ["int", "ulong", "uintptr_t"]) as (
+  fd: number,
+  request: number,
+  argument: number,
+) => number;
+/** Acts on the calling thread alone. */
+export const prctl = libc.func("prctl", "int", ["int", "ulong", "ulong", "ulong", "ulong"]) as (
+  option: number,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+) => number;
+/** For io_uring: setup, enter, register. */
+export const syscall6 = libc.func("syscall", "long", ["long", "long", "long", "long", "long", "long", "long"]) as (
+  number: number,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+  e: number,
+  f: number,
+) => number;
+
+/** The errno of the last call of this thread. */
+export function errno(): number {
+  return koffi.errno();
+}
+
+/** Where a view's first byte lies. Valid for ever on WASM memory whose initial size is its maximum. */
+export function addressOf(view: Uint8Array): number {
+  return Number(koffi.address(view));
+}
+
+export const O_RDONLY = 0;
+export const O_RDWR = 2;
+export const O_NONBLOCK = 0o4000;
+export const O_CLOEXEC = 0o2000000;
+export const EFD_NONBLOCK = 0o4000;
+export const EFD_CLOEXEC = 0o2000000;
+export const AF_UNIX = 1;
+export const AF_INET = 2;
+export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
+export const SOCK_CLOEXEC = 0o2000000;
+export const SOCK_NONBLOCK = 0o4000;
+export const CLONE_NEWNET = 0x40000000;
+export const PR_SET_PDEATHSIG = 1;
+export const PR_SET_NO_NEW_PRIVS = 38;
+export const PR_CAPBSET_DROP = 24;
+export const PR_CAPBSET_READ = 23;
+export const POLLIN = 1;
+export const POLLERR = 8;
