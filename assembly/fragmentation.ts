@@ -16,6 +16,8 @@ import * as Ipv4 from "./wire/ipv4";
 import * as Ipv6 from "./wire/ipv6";
 import { completeChecksum } from "./wire/offload";
 
+export { completeChecksum };
+
 const MINIMUM_MTU_6: u32 = 1280;
 const END_OF_OPTIONS: u32 = 0;
 const NO_OPERATION: u32 = 1;

@@ -4,6 +4,7 @@
  * The given slot becomes the first segment; the others are copied. A super-frame for a tunnel is segmented first, then
  * each segment gets its own outer headers.
  */
+import * as Port from "./layout/port";
 import * as Reason from "./layout/reason";
 import * as Slot from "./layout/slot";
 import { copyContext, freeSlots, takeSlot } from "./table/slot";
@@ -18,6 +19,18 @@ import * as Vnet from "./wire/virtionet";
 
 /** Congestion window reduced: said once, by the first segment. */
 const CWR: u32 = 0x80;
+
+/** Whether the frame in `slot` is a super-frame that the device of `port` cannot cut itself. */
+export function needsSegmentation(slot: usize, port: usize): bool {
+  const kind = <u32>load<u8>(<usize>load<u32>(slot, Slot.FRAME), Vnet.GSO_TYPE) & ~Vnet.GSO_ECN;
+  if (kind === Vnet.GSO_NONE) return false;
+  const capabilities = <u32>load<u8>(port, Port.CAPABILITIES);
+  if ((capabilities & Port.CAPABILITY_CHECKSUM) === 0) return true;
+  if (kind === Vnet.GSO_TCPV4) return (capabilities & Port.CAPABILITY_TSO4) === 0;
+  if (kind === Vnet.GSO_TCPV6) return (capabilities & Port.CAPABILITY_TSO6) === 0;
+  if (kind === Vnet.GSO_UDP_L4) return (capabilities & Port.CAPABILITY_USO) === 0;
+  return true;
+}
 
 /**
  * Cuts the super-frame in `slot` (FRAME, IP, TRANSPORT, END, FAMILY set, headers checked) into whole packets of at most

@@ -70,7 +70,7 @@ export function roomFrom(slot: usize, at: usize): u32 {
 
 /**
  * Gives `to` what the stages learnt about the packet in `from`: ports, family, protocol, mark, connection, service,
- * next hop, MTU. Addresses into the frame (FRAME, ETHERNET, IP, TRANSPORT, END) are the caller's to set.
+ * next hop, MTU, link header's length. Addresses into the frame (FRAME, ETHERNET, IP, TRANSPORT, END) are the caller's to set.
  */
 export function copyContext(to: usize, from: usize): void {
   store<u64>(to, load<u64>(from, Slot.PORT_IN), Slot.PORT_IN);
@@ -82,4 +82,5 @@ export function copyContext(to: usize, from: usize): void {
   store<u32>(to, load<u32>(from, Slot.HASH), Slot.HASH);
   store<u32>(to, load<u32>(from, Slot.MTU), Slot.MTU);
   store<u32>(to, load<u32>(from, Slot.SERVICE), Slot.SERVICE);
+  store<u32>(to, load<u32>(from, Slot.LINK_LENGTH), Slot.LINK_LENGTH);
 }

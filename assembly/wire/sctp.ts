@@ -1,4 +1,7 @@
 /** SCTP common header and chunks (RFC 9260), and its checksum, CRC32c. */
+import * as Slot from "../layout/slot";
+import * as Vnet from "./virtionet";
+
 export const SOURCE_PORT = 0;
 export const DESTINATION_PORT = 2;
 export const TAG = 4;
@@ -29,6 +32,7 @@ export const CWR = 13;
 export const SHUTDOWN_COMPLETE = 14;
 
 // Remainders of every byte, reflected polynomial 0x82f63b78.
+// biome-ignore format: a table
 const TABLE = memory.data<u32>([
   0x00000000, 0xf26b8303, 0xe13b70f7, 0x1350f3f4, 0xc79a971f, 0x35f1141c, 0x26a1e7e8, 0xd4ca64eb, 0x8ad958cf,
   0x78b2dbcc, 0x6be22838, 0x9989ab3b, 0x4d43cfd0, 0xbf284cd3, 0xac78bf27, 0x5e133c24, 0x105ec76f, 0xe235446c,
@@ -91,4 +95,17 @@ export function isChecksumRight(sctp: usize, length: u32): bool {
 export function seal(sctp: usize, length: u32): void {
   store<u32>(sctp, 0, CHECKSUM);
   store<u32>(sctp, crc32c(sctp, length), CHECKSUM);
+}
+
+/**
+ * Computes the checksum of the SCTP packet in `slot` (FRAME, TRANSPORT, END set) anew, over all of it; a device is no
+ * longer asked to. Nothing if the header is cut off.
+ */
+export function reseal(slot: usize): void {
+  const sctp = <usize>load<u32>(slot, Slot.TRANSPORT);
+  const end = <usize>load<u32>(slot, Slot.END);
+  if (sctp + SIZE > end) return;
+  const vnet = <usize>load<u32>(slot, Slot.FRAME);
+  store<u8>(vnet, load<u8>(vnet, Vnet.FLAGS) & ~Vnet.NEEDS_CHECKSUM, Vnet.FLAGS);
+  seal(sctp, <u32>(end - sctp));
 }
