@@ -53,13 +53,14 @@ Examples:
 
 /** The program with the command `name` in full and the others by name: enough for every help text and every error. */
 export async function createProgram(context: CliContext, name?: string): Promise<Command> {
+  const isKnown = ENTRIES.some((entry) => entry.name === name);
   const program = new Command("wlvs")
     .description("The Linux Virtual Server without the kernel module: an L4 load balancer on TAP and TUN devices.")
     .version(context.version, "-V, --version", "show the version")
     .helpOption("-h, --help", "show help")
     .helpCommand("help [command]", "show help for a command")
     .usage("COMMAND [options]")
-    .showHelpAfterError(name === undefined ? "(see 'wlvs --help')" : `(see 'wlvs ${name} --help')`)
+    .showHelpAfterError(isKnown ? `(see 'wlvs ${name} --help')` : "(see 'wlvs --help')")
     .configureOutput({
       writeOut: (text) => void context.stdout.write(text),
       writeErr: (text) => void context.stderr.write(text),

@@ -1,6 +1,7 @@
 /**
  * A director behind its control socket. Nothing but node:http, so that a command starts quickly.
  */
+import { statSync } from "node:fs";
 import { type ClientRequest, type IncomingMessage, request } from "node:http";
 import { LvsError } from "../errors.js";
 import {
@@ -28,6 +29,10 @@ export function socketPath(env: Readonly<Record<string, string | undefined>>, op
   return option || env.WLVS_SOCKET || DEFAULT_SOCKET;
 }
 
+function isSocket(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
+}
+
 function unreachable(path: string, cause: NodeJS.ErrnoException): LvsError {
   switch (cause.code) {
     case "ENOENT":
@@ -38,6 +43,7 @@ function unreachable(path: string, cause: NodeJS.ErrnoException): LvsError {
         cause,
       );
     case "ECONNREFUSED":
+      if (!isSocket(path)) return new LvsError("ERR_LVS_DIRECTOR", `${path} is not a director's socket`, cause);
       return new LvsError(
         "ERR_LVS_DIRECTOR",
         `no director answers on ${path}: it ended and left its socket behind (start it again with 'wlvs run')`,

@@ -1,9 +1,10 @@
 /**
  * The control server: HTTP and JSON on a Unix socket, and, when asked, on TCP (read-only there unless told otherwise).
  */
-import { chmodSync, chownSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
 import type { Server } from "node:http";
 import { connect, isIP } from "node:net";
+import { dirname } from "node:path";
 import { Readable } from "node:stream";
 import Fastify, { type FastifyInstance } from "fastify";
 import { LvsError } from "../errors.js";
@@ -43,6 +44,7 @@ export interface ControlServer {
 const BODY_LIMIT = 256 * 1024;
 /** A peer that says nothing for so long is let go. */
 const REQUEST_TIMEOUT_MS = 10_000;
+const LONGEST_PATH = 107;
 const CHUNK = 32 * 1024;
 
 /** HTTP status of an error of the tables. */
@@ -195,6 +197,11 @@ function isLive(path: string): Promise<boolean> {
 
 /** Takes away what a director that ended badly left behind; refuses to touch anything else. */
 async function clearPath(path: string): Promise<void> {
+  if (Buffer.byteLength(path) > LONGEST_PATH) {
+    throw new LvsError("ERR_LVS_SOCKET", `cannot open ${path}: a socket's path has at most ${LONGEST_PATH} bytes`);
+  }
+  // Binding would say "permission denied".
+  if (!existsSync(dirname(path))) throw new LvsError("ERR_LVS_SOCKET", `cannot open ${path}: no such directory`);
   let found: ReturnType<typeof lstatSync>;
   try {
     found = lstatSync(path);
@@ -263,14 +270,10 @@ function reasonOf(cause: unknown): string {
     case "EACCES":
     case "EPERM":
       return "permission denied";
-    case "ENOENT":
-      return "no such directory";
     case "EADDRINUSE":
       return "address in use";
     case "EADDRNOTAVAIL":
       return "no such address here";
-    case "EINVAL":
-      return "the path is too long for a socket";
     default:
       return (cause as Error).message;
   }

@@ -225,7 +225,11 @@ export function lineOf(running: Running, pattern: RegExp, timeoutMs: number): Pr
     let text = "";
     const fail = (what: string) => {
       clearTimeout(timer);
-      const why = errors().split("\n").filter(Boolean).at(-1);
+      const why = errors()
+        .split("\n")
+        .filter(Boolean)
+        .at(-1)
+        ?.replace(/^wlvs: /, "");
       reject(new LvsError("ERR_LVS_DIRECTOR", `${name} ${what}${why === undefined ? "" : `: ${why}`}`));
     };
     const timer = setTimeout(() => fail(`said nothing for ${timeoutMs / 1000} s`), timeoutMs);
