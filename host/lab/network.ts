@@ -1,6 +1,6 @@
 /** Namespaces, links and programs of one lab, and their end: whatever happens, close() leaves nothing behind. */
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from "node:child_process";
-import { accessSync, constants, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { accessSync, constants, lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { LvsError } from "../errors.js";
@@ -38,6 +38,7 @@ export class LabNetwork {
   readonly directory: string;
   private readonly ip: string;
   private readonly nsenter: string | undefined;
+  private readonly setpriv: string | undefined;
   private readonly namespaces: string[] = [];
   private readonly running: Running[] = [];
 
@@ -50,8 +51,9 @@ export class LabNetwork {
     }
     this.ip = ip;
     this.nsenter = findProgram("nsenter");
+    this.setpriv = findProgram("setpriv");
     sweep(ip);
-    this.directory = mkdtempSync(join(tmpdir(), "wlvs-lab-"));
+    this.directory = mkdtempSync(join(tmpdir(), `wlvs-lab-${process.pid}-`));
   }
 
   /** Makes a machine without any link; its loopback is up, and it keeps to IPv4. */
@@ -103,7 +105,9 @@ export class LabNetwork {
 
   /** Starts a program (in a machine, or here) that close() will end. It has a process group of its own. */
   start(name: string, machine: string | undefined, command: readonly string[], options: SpawnOptions = {}): Running {
-    const [program, ...args] = machine === undefined ? command : this.inside(machine, command);
+    const line = machine === undefined ? command : this.inside(machine, command);
+    // Whoever kills the lab with a signal that it cannot see ends its programs too.
+    const [program, ...args] = this.setpriv === undefined ? line : [this.setpriv, "--pdeathsig", "TERM", ...line];
     const child = spawn(program!, args, { stdio: ["pipe", "pipe", "pipe"], detached: true, ...options });
     let errors = "";
     let ended: string | undefined;
@@ -188,17 +192,19 @@ export class LabNetwork {
   }
 }
 
-/** What a lab that was killed left behind: its programs, and its namespaces. */
-function sweep(ip: string): void {
-  let names: string[];
+function entries(directory: string): string[] {
   try {
-    names = readdirSync(NETNS_DIRECTORY);
+    return readdirSync(directory);
   } catch {
-    return;
+    return [];
   }
-  for (const name of names) {
-    const owner = /^wlvs-(\d+)-[a-z0-9]+$/.exec(name);
-    if (owner === null || isAlive(Number(owner[1]))) continue;
+}
+
+/** What labs that were killed left behind: programs, namespaces, directories. */
+function sweep(ip: string): void {
+  const isOrphan = (owner: RegExpExecArray | null) => owner !== null && !isAlive(Number(owner[1]));
+  for (const name of entries(NETNS_DIRECTORY)) {
+    if (!isOrphan(/^wlvs-(\d+)-[a-z0-9]+$/.exec(name))) continue;
     try {
       const pids = execFileSync(ip, ["netns", "pids", name], { encoding: "utf8" }).split("\n").filter(Boolean);
       for (const pid of pids) process.kill(Number(pid), "SIGKILL");
@@ -206,6 +212,11 @@ function sweep(ip: string): void {
     } catch {
       // Another lab is at it.
     }
+  }
+  for (const name of entries(tmpdir())) {
+    const path = join(tmpdir(), name);
+    if (!isOrphan(/^wlvs-lab-(\d+)-\w{6}$/.exec(name)) || lstatSync(path).uid !== 0) continue;
+    rmSync(path, { recursive: true, force: true });
   }
 }
 

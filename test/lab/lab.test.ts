@@ -45,7 +45,7 @@ function namespaces(): string[] {
 }
 
 function leftovers(pid: number): string[] {
-  const directories = readdirSync(tmpdir()).filter((name) => name.startsWith("wlvs-lab-"));
+  const directories = readdirSync(tmpdir()).filter((name) => name.startsWith(`wlvs-lab-${pid}-`));
   return [...namespaces().filter((name) => name.startsWith(`wlvs-${pid}-`)), ...directories];
 }
 
