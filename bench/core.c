@@ -1,8 +1,8 @@
 /*
  * The core's way of a NAT packet, in C: what the compiled core is measured against. The same records (layout.h is made
- * from assembly/layout), the same lookups and the same order of work: check and hash every frame
- * of the batch, touch their index lines, then their connections; then per frame find the connection, count, move its TCP state and timer, rewrite addresses, ports
- * and TTL with incremental checksums, find route and neighbour, write the MACs, queue it.
+ * from assembly/layout), the same lookups and the same order of work: check and hash every frame of the batch, touch
+ * their index lines, then their connections; then per frame find the connection, count, move its TCP state and timer,
+ * rewrite addresses, ports and TTL with incremental checksums, find route and neighbour, write the MACs, queue it.
  *
  *   core CONNECTIONS    reads "measure SIZE warm|cold SECONDS" lines; answers each with "PACKETS NANOSECONDS", the
  *                       second being those of the median batch, divided by its packets
@@ -19,7 +19,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "build/layout.h"
+#include "layout.h"
 
 #define BATCH 64
 #define SERVERS 4

@@ -1,0 +1,31 @@
+/** What a measurement comes to: rounds, their median and range, and the machine that they were made on. */
+import { cpus, release } from "node:os";
+
+export interface Figure {
+  readonly median: number;
+  readonly least: number;
+  readonly most: number;
+  readonly rounds: readonly number[];
+}
+
+export function figure(rounds: readonly number[]): Figure {
+  const ordered = [...rounds].sort((a, b) => a - b);
+  const middle = ordered.length >> 1;
+  const median = ordered.length % 2 === 1 ? ordered[middle]! : (ordered[middle - 1]! + ordered[middle]!) / 2;
+  return { median, least: ordered[0]!, most: ordered.at(-1)!, rounds };
+}
+
+export interface Machine {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly kernel: string;
+  readonly node: string;
+}
+
+export function machine(): Machine {
+  const all = cpus();
+  return { cpu: all[0]?.model.trim() ?? "unknown", cores: all.length, kernel: release(), node: process.version };
+}
+
+/** Says what is being measured now. */
+export type Progress = (text: string) => void;

@@ -1,0 +1,509 @@
+/**
+ * Frames that are nearly right. A frame is built field by field from small pools of addresses and ports, so that it
+ * meets the tables, and then some field of it is bent.
+ */
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { Random } from "./random.js";
+
+export const VNET = 12;
+export const OUTER_MAC = "02:00:00:00:04:85";
+export const INNER_MAC = "02:00:00:00:02:82";
+export const MACS = [OUTER_MAC, INNER_MAC] as const;
+
+export const CLIENTS = ["192.168.4.132", "192.168.4.11", "10.1.2.3", "10.9.9.9", "203.0.113.7"] as const;
+export const VIRTUALS = ["192.168.4.133", "192.168.4.100", "198.51.100.10"] as const;
+export const SERVERS = ["192.168.2.128", "192.168.2.129", "192.168.2.130", "192.168.2.200", "172.16.0.9"] as const;
+export const CLIENTS6 = ["2001:db8:4::132", "2001:db8:9::1", "fe80::1"] as const;
+export const VIRTUALS6 = ["2001:db8:4::133", "2001:db8:4::100"] as const;
+export const SERVERS6 = ["2001:db8:2::128", "2001:db8:2::129"] as const;
+export const PORTS = [80, 443, 53, 21, 8080, 1024, 40000, 40001, 40002, 0, 65535] as const;
+
+/** Sources that no host may have: nothing is ever sent because of them. */
+const BAD_SOURCES = ["224.0.0.1", "239.255.255.250", "255.255.255.255", "127.0.0.1", "127.1.2.3"] as const;
+const ODD_DESTINATIONS = [
+  "192.168.4.255",
+  "255.255.255.255",
+  "224.0.0.1",
+  "0.0.0.0",
+  "127.0.0.1",
+  "240.0.0.1",
+] as const;
+
+export interface Frame {
+  /** From the vnet_hdr on. */
+  readonly bytes: Uint8Array;
+  /** 0 the clients' side, 1 the servers'. */
+  readonly port: 0 | 1;
+  /** The core must be silent about it. */
+  readonly silent: boolean;
+}
+
+function ipv4(text: string): number[] {
+  return text.split(".").map(Number);
+}
+
+function ipv6(text: string): number[] {
+  const [head = "", tail = ""] = text.split("::");
+  const groups = (half: string) => (half === "" ? [] : half.split(":").map((group) => Number.parseInt(group, 16)));
+  const left = groups(head);
+  const right = groups(tail);
+  const all = [...left, ...new Array<number>(8 - left.length - right.length).fill(0), ...right];
+  return all.flatMap((group) => [group >> 8, group & 255]);
+}
+
+const mac = (text: string) => text.split(":").map((part) => Number.parseInt(part, 16));
+
+function sum(bytes: Uint8Array, from: number, to: number): number {
+  let total = 0;
+  for (let at = from; at < to; at += 2) total += (bytes[at]! << 8) | (at + 1 < to ? bytes[at + 1]! : 0);
+  return total;
+}
+
+function fold(total: number): number {
+  let folded = total;
+  while (folded > 0xffff) folded = (folded & 0xffff) + Math.floor(folded / 65536);
+  return folded;
+}
+
+function put16(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = (value >> 8) & 255;
+  bytes[at + 1] = value & 255;
+}
+const get16 = (bytes: Uint8Array, at: number) => ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
+
+const CHECK_AT: Readonly<Record<number, number>> = { 6: 16, 17: 6, 1: 2, 58: 2 };
+
+/** Makes the checksums of an untagged IP frame right, where its lengths allow. `partial`: as an offload leaves it. */
+export function seal(bytes: Uint8Array, partial = false): void {
+  const ip = VNET + 14;
+  const version = (bytes[ip] ?? 0) >> 4;
+  let transport: number;
+  let protocol: number;
+  let end: number;
+  let addresses: number;
+  if (version === 4 && bytes.length >= ip + 20) {
+    transport = ip + (bytes[ip]! & 15) * 4;
+    if (transport > bytes.length || transport < ip + 20) return;
+    put16(bytes, ip + 10, 0);
+    put16(bytes, ip + 10, ~fold(sum(bytes, ip, transport)) & 0xffff);
+    protocol = bytes[ip + 9]!;
+    end = Math.min(bytes.length, ip + get16(bytes, ip + 2));
+    addresses = sum(bytes, ip + 12, ip + 20);
+    if ((get16(bytes, ip + 6) & 0x3fff) !== 0) return;
+  } else if (version === 6 && bytes.length >= ip + 40) {
+    transport = ip + 40;
+    protocol = bytes[ip + 6]!;
+    end = Math.min(bytes.length, transport + get16(bytes, ip + 4));
+    addresses = sum(bytes, ip + 8, ip + 40);
+  } else return;
+  const offset = CHECK_AT[protocol];
+  if (offset === undefined || transport + offset + 2 > end) return;
+  const pseudo = protocol === 1 ? 0 : addresses + protocol + (end - transport);
+  put16(bytes, transport + offset, 0);
+  const check = partial ? fold(pseudo) : ~fold(pseudo + sum(bytes, transport, end)) & 0xffff;
+  put16(bytes, transport + offset, check === 0 && protocol === 17 ? 0xffff : check);
+}
+
+/** Hex frames that stand in the golden rows, when there are any. */
+export function goldenFrames(folder: string): Uint8Array[] {
+  if (statSync(folder, { throwIfNoEntry: false }) === undefined) return [];
+  const found: Uint8Array[] = [];
+  for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" }).sort()) {
+    if (!/\.(ts|json|txt)$/.test(name)) continue;
+    for (const [hex] of readFileSync(join(folder, name), "utf8").matchAll(/\b(?:[0-9a-f]{2}){34,1600}\b/g)) {
+      found.push(Uint8Array.from([...new Array<number>(VNET).fill(0), ...Buffer.from(hex, "hex")]));
+    }
+  }
+  return found;
+}
+
+export class FrameMaker {
+  private readonly random: Random;
+  private readonly golden: readonly Uint8Array[];
+  /** What was sent or received lately: the material of answers and of ICMP errors. */
+  private readonly seen: Uint8Array[] = [];
+
+  constructor(random: Random, golden: readonly Uint8Array[]) {
+    this.random = random;
+    this.golden = golden;
+  }
+
+  remember(bytes: Uint8Array): void {
+    if (this.seen.length < 64) this.seen.push(bytes);
+    else this.seen[this.random.below(64)] = bytes;
+  }
+
+  next(): Frame {
+    const { random } = this;
+    const port = random.below(2) as 0 | 1;
+    const kind = random.below(100);
+    let bytes: Uint8Array;
+    let silent = false;
+    if (kind < 8) bytes = this.arp(port);
+    else if (kind < 28 && this.seen.length > 0) bytes = this.answer(random.pick(this.seen));
+    else if (kind < 36 && this.seen.length > 0) bytes = this.icmpError(random.pick(this.seen), port);
+    else if (kind < 42 && this.seen.length > 0) bytes = random.pick(this.seen).slice();
+    else if (kind < 46 && this.golden.length > 0) bytes = random.pick(this.golden).slice();
+    else if (kind < 56) bytes = this.packet6(port);
+    else if (kind < 60) bytes = this.junk(port);
+    else bytes = this.packet4(port);
+    if (kind >= 60 && random.chance(0.05)) {
+      bytes = this.fromNowhere(bytes);
+      silent = true;
+    } else if (random.chance(0.5)) {
+      bytes = this.bend(bytes);
+    }
+    this.remember(bytes);
+    return { bytes, port, silent };
+  }
+
+  private ethernet(port: 0 | 1, type: number, payload: readonly number[]): Uint8Array {
+    const { random } = this;
+    const to = random.chance(0.94)
+      ? MACS[port]
+      : random.pick(["ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "33:33:ff:00:01:33", "02:00:00:00:99:99"]);
+    const bytes = new Uint8Array(VNET + 14 + payload.length);
+    bytes.set(mac(to), VNET);
+    bytes.set(mac(`02:00:00:00:0${random.below(5)}:0${random.below(5)}`), VNET + 6);
+    put16(bytes, VNET + 12, type);
+    bytes.set(payload, VNET + 14);
+    return bytes;
+  }
+
+  private pair(port: 0 | 1): readonly [string, string] {
+    const { random } = this;
+    const all = [...CLIENTS, ...VIRTUALS, ...SERVERS, ...ODD_DESTINATIONS];
+    if (random.chance(0.1)) return [random.pick([...CLIENTS, ...SERVERS, ...VIRTUALS]), random.pick(all)];
+    if (port === 0) return [random.pick(CLIENTS), random.pick(VIRTUALS)];
+    return [random.pick(SERVERS), random.pick(CLIENTS)];
+  }
+
+  private transport(protocol: number): number[] {
+    const { random } = this;
+    const ports = [random.pick(PORTS), random.pick(PORTS)].flatMap((value) => [value >> 8, value & 255]);
+    const data = new Array<number>(random.chance(0.9) ? random.below(80) : random.below(1400)).fill(0x61);
+    switch (protocol) {
+      case 6: {
+        const options = random.chance(0.3) ? this.tcpOptions() : [];
+        const flags = random.chance(0.8) ? random.pick([0x02, 0x12, 0x10, 0x18, 0x11, 0x04, 0x14]) : random.below(256);
+        const sequence = [random.below(256), random.below(256), 0, 1, 0, 0, random.below(256), 1];
+        return [...ports, ...sequence, (5 + options.length / 4) << 4, flags, 0x20, 0, 0, 0, 0, 0, ...options, ...data];
+      }
+      case 17: {
+        const length = 8 + data.length;
+        return [...ports, length >> 8, length & 255, 0, 0, ...data];
+      }
+      case 132:
+        return [
+          ...ports,
+          0,
+          0,
+          0,
+          1,
+          0,
+          0,
+          0,
+          0,
+          random.below(15),
+          0,
+          0,
+          20,
+          ...new Array<number>(16).fill(0),
+          ...data,
+        ];
+      case 1:
+        return [random.pick([8, 0, 13, 3, 5, 11, 12, 17]), random.below(5), 0, 0, 0, 1, 0, random.below(4), ...data];
+      case 58: {
+        const type = random.pick([128, 129, 135, 136, 133, 134, 1, 2, 3, 4]);
+        const target = ipv6(random.pick([...VIRTUALS6, ...SERVERS6, ...CLIENTS6]));
+        const body =
+          type === 135 || type === 136 ? [...target, random.pick([1, 2]), random.below(3), ...mac(OUTER_MAC)] : data;
+        return [type, random.below(3), 0, 0, 0x60, 0, 0, 0, ...body];
+      }
+      default:
+        return [...ports, ...data];
+    }
+  }
+
+  private tcpOptions(): number[] {
+    const { random } = this;
+    const options: number[] = [];
+    while (options.length < 36 && random.chance(0.7)) {
+      const option = random.pick([
+        [1],
+        [2, 4, 5, 180],
+        [4, 2],
+        [3, 3, 7],
+        [8, 10, 0, 0, 0, 1, 0, 0, 0, 2],
+        [2, 0],
+        [random.below(256), random.below(50)],
+      ]);
+      if (options.length + option.length <= 40) options.push(...option);
+    }
+    while (options.length % 4 !== 0) options.push(0);
+    return options;
+  }
+
+  private packet4(port: 0 | 1): Uint8Array {
+    const { random } = this;
+    const [source, destination] = this.pair(port);
+    const protocol = random.chance(0.95)
+      ? random.pick([6, 6, 6, 17, 17, 1, 132])
+      : random.pick([4, 41, 47, 50, 51, 255, 0]);
+    const options = random.chance(0.08) ? this.ipOptions() : [];
+    const content = this.transport(protocol);
+    const length = 20 + options.length + content.length;
+    let fragment = random.chance(0.7) ? 0x4000 : 0;
+    if (random.chance(0.1)) fragment = (random.chance(0.6) ? 0x2000 : 0) | (random.chance(0.5) ? 0 : random.below(12));
+    const id = random.below(6);
+    const ttl = random.chance(0.95) ? 64 : random.below(3);
+    const header = [0x45 + options.length / 4, random.chance(0.9) ? 0 : 2, length >> 8, length & 255, 0, id];
+    header.push(fragment >> 8, fragment & 255, ttl, protocol, 0, 0, ...ipv4(source), ...ipv4(destination), ...options);
+    const bytes = this.ethernet(port, 0x0800, [...header, ...content]);
+    return this.offload(bytes, protocol, 20 + options.length, 4);
+  }
+
+  private ipOptions(): number[] {
+    const { random } = this;
+    const options = [
+      ...random.pick([
+        [1, 1, 1, 0],
+        [7, 7, 4, 0, 0, 0, 0],
+        [68, 8, 5, 0, 0, 0, 0, 0],
+        [131, 7, 4, 10, 1, 2, 3],
+        [148, 4, 0, 0],
+        [random.below(256), random.below(44)],
+      ]),
+    ];
+    while (options.length % 4 !== 0) options.push(0);
+    return options;
+  }
+
+  private packet6(port: 0 | 1): Uint8Array {
+    const { random } = this;
+    const source = random.pick(port === 0 ? CLIENTS6 : SERVERS6);
+    const destination = random.pick(port === 0 ? [...VIRTUALS6, "ff02::1", "ff02::1:ff00:133"] : CLIENTS6);
+    const protocol = random.pick([6, 6, 17, 58, 58, 132]);
+    let content = this.transport(protocol);
+    let next = protocol;
+    while (random.chance(0.15)) {
+      const extension = random.pick([0, 43, 44, 60, 51]);
+      const size = extension === 44 ? 8 : 8 + 8 * random.below(3);
+      const header = new Array<number>(size).fill(0);
+      header[0] = next;
+      header[1] = extension === 44 ? 0 : random.chance(0.9) ? size / 8 - 1 : random.below(256);
+      if (extension === 44)
+        [header[2], header[3], header[7]] = [random.below(2), random.pick([0, 1, 8, 9, 16]), random.below(4)];
+      content = [...header, ...content];
+      next = extension;
+    }
+    const header = [0x60, 0, 0, 0, content.length >> 8, content.length & 255, next, random.chance(0.9) ? 64 : 255];
+    const bytes = this.ethernet(port, 0x86dd, [...header, ...ipv6(source), ...ipv6(destination), ...content]);
+    return this.offload(bytes, protocol, 40, 6);
+  }
+
+  /** Checksums: complete, left to an offload, or a super-frame's. */
+  private offload(bytes: Uint8Array, protocol: number, header: number, version: 4 | 6): Uint8Array {
+    const { random } = this;
+    const transport = 14 + header;
+    const offset = CHECK_AT[protocol];
+    if (offset === undefined || (protocol !== 6 && protocol !== 17) || random.chance(0.7)) {
+      seal(bytes);
+      return bytes;
+    }
+    let frame = bytes;
+    if (random.chance(0.3)) {
+      frame = new Uint8Array(Math.min(bytes.length + random.below(65000), VNET + 14 + 65535));
+      frame.set(bytes);
+      const length = frame.length - VNET - 14;
+      if (version === 4) put16(frame, VNET + 16, length);
+      else put16(frame, VNET + 18, length - 40);
+      if (protocol === 17) put16(frame, VNET + transport + 4, frame.length - VNET - transport);
+      frame[1] = protocol === 6 ? (version === 4 ? 1 : 4) : 5;
+      const size = random.chance(0.9) ? random.pick([1448, 1460, 536, 1200]) : random.edge(16);
+      frame[4] = size & 255;
+      frame[5] = size >> 8;
+      const length2 = transport + (protocol === 6 ? ((frame[VNET + transport + 12] ?? 0x50) >> 4) * 4 : 8);
+      frame[2] = length2 & 255;
+    }
+    frame[0] = 1;
+    frame[6] = transport & 255;
+    frame[8] = offset;
+    seal(frame, true);
+    return frame;
+  }
+
+  private arp(port: 0 | 1): Uint8Array {
+    const { random } = this;
+    const sender = mac(`02:00:00:00:0${random.below(5)}:0${random.below(5)}`);
+    const [a, b] = [
+      random.pick([...CLIENTS, ...SERVERS, ...VIRTUALS]),
+      random.pick([...VIRTUALS, ...SERVERS, ...CLIENTS]),
+    ];
+    const operation = random.chance(0.9) ? random.pick([1, 2]) : random.edge(16);
+    const payload = [
+      0,
+      1,
+      8,
+      0,
+      6,
+      4,
+      operation >> 8,
+      operation & 255,
+      ...sender,
+      ...ipv4(a),
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      ...ipv4(b),
+    ];
+    return this.ethernet(port, 0x0806, payload);
+  }
+
+  private junk(port: 0 | 1): Uint8Array {
+    const { random } = this;
+    const bytes = this.ethernet(
+      port,
+      random.edge(16),
+      Array.from({ length: random.below(120) }, () => random.below(256)),
+    );
+    return random.chance(0.3) ? bytes.slice(0, random.below(VNET + 20)) : bytes;
+  }
+
+  /** What the other end may say to a frame: addresses and ports the other way round, with flags of its own. */
+  private answer(bytes: Uint8Array): Uint8Array {
+    const { random } = this;
+    const frame = bytes.slice();
+    const ip = VNET + 14;
+    const swap = (a: number, b: number, length: number) => {
+      if (b + length > frame.length) return;
+      const first = frame.slice(a, a + length);
+      frame.copyWithin(a, b, b + length);
+      frame.set(first, b);
+    };
+    swap(VNET, VNET + 6, 6);
+    const version = (frame[ip] ?? 0) >> 4;
+    let transport = ip + 40;
+    if (version === 4) {
+      swap(ip + 12, ip + 16, 4);
+      transport = ip + (frame[ip]! & 15) * 4;
+    } else swap(ip + 8, ip + 24, 16);
+    swap(transport, transport + 2, 2);
+    const protocol = frame[version === 4 ? ip + 9 : ip + 6];
+    if (protocol === 6 && transport + 20 <= frame.length)
+      frame[transport + 13] = random.pick([0x12, 0x10, 0x18, 0x11, 0x04, 0x14]);
+    if (protocol === 1 && transport < frame.length) frame[transport] = 0;
+    if (random.chance(0.95)) seal(frame, (frame[0]! & 1) === 1);
+    return frame;
+  }
+
+  private icmpError(about: Uint8Array, port: 0 | 1): Uint8Array {
+    const { random } = this;
+    const [source] = this.pair(port);
+    const inner = Array.from(about.subarray(VNET + 14, VNET + 14 + random.pick([8, 20, 27, 28, 40, 60, 548])));
+    const six = (inner[0] ?? 0) >> 4 === 6;
+    const type = six ? random.pick([1, 2, 3, 4]) : random.pick([3, 3, 3, 4, 5, 11, 12]);
+    const mtu = random.edge(16);
+    const content = [type, random.below(6), 0, 0, 0, 0, mtu >> 8, mtu & 255, ...inner];
+    if (six) {
+      const header = [0x60, 0, 0, 0, content.length >> 8, content.length & 255, 58, 64];
+      const to = random.chance(0.7) ? Array.from(about.subarray(VNET + 22, VNET + 38)) : ipv6(random.pick(VIRTUALS6));
+      while (to.length < 16) to.push(0);
+      const bytes = this.ethernet(port, 0x86dd, [...header, ...ipv6(random.pick(SERVERS6)), ...to, ...content]);
+      seal(bytes);
+      return bytes;
+    }
+    const to = random.chance(0.7) ? Array.from(about.subarray(VNET + 26, VNET + 30)) : ipv4(random.pick(VIRTUALS));
+    while (to.length < 4) to.push(0);
+    const length = 20 + content.length;
+    const header = [0x45, 0, length >> 8, length & 255, 0, 1, 0, 0, 64, 1, 0, 0, ...ipv4(source), ...to];
+    const bytes = this.ethernet(port, 0x0800, [...header, ...content]);
+    seal(bytes);
+    return bytes;
+  }
+
+  /** From a source that cannot be, or to everybody on the link: the core has nothing to say to it. */
+  private fromNowhere(bytes: Uint8Array): Uint8Array {
+    const { random } = this;
+    const frame = bytes.slice();
+    const ip = VNET + 14;
+    frame[0] = 0;
+    frame[1] = 0;
+    switch (random.below(3)) {
+      case 0:
+        frame.set(ipv4(random.pick(BAD_SOURCES)), ip + 12);
+        seal(frame);
+        break;
+      case 1:
+        // A wrong header checksum.
+        seal(frame);
+        put16(frame, ip + 10, get16(frame, ip + 10) ^ (1 << random.below(16)));
+        break;
+      default:
+        seal(frame);
+        return frame.slice(0, VNET + 14 + random.below(20));
+    }
+    return frame;
+  }
+
+  private bend(bytes: Uint8Array): Uint8Array {
+    const { random } = this;
+    let frame = bytes.slice();
+    for (let n = 1 + random.below(3); n > 0; n--) {
+      const ip = VNET + 14;
+      switch (random.below(12)) {
+        case 0:
+          frame = frame.slice(0, random.below(frame.length + 1));
+          break;
+        case 1: {
+          const longer = new Uint8Array(frame.length + random.below(64));
+          longer.set(frame);
+          frame = longer;
+          break;
+        }
+        case 2:
+          if (frame.length > ip) put16(frame, ip + 2, random.edge(16));
+          break;
+        case 3:
+          if (frame.length > ip)
+            frame[ip] = ((random.chance(0.8) ? frame[ip]! >> 4 : random.below(16)) << 4) | random.below(16);
+          break;
+        case 4:
+          if (frame.length > ip + 8) put16(frame, ip + 6, random.edge(16));
+          break;
+        case 5:
+          frame[0] = random.below(8);
+          break;
+        case 6:
+          frame[1] = random.pick([0, 1, 3, 4, 5, 0x81, 0x84, random.below(256)]);
+          frame[4] = random.below(256);
+          frame[5] = random.below(256);
+          break;
+        case 7: {
+          const [start, offset] = [random.edge(16), random.edge(16)];
+          frame.set([1, frame[1] ?? 0, random.below(256), random.below(256), frame[4] ?? 0, frame[5] ?? 0], 0);
+          frame.set([start & 255, start >> 8, offset & 255, offset >> 8].slice(0, Math.max(0, frame.length - 6)), 6);
+          break;
+        }
+        case 8:
+          if (frame.length > ip + 32) frame[ip + 20 + 12] = random.below(256);
+          break;
+        case 9:
+          if (frame.length > ip + 26) put16(frame, ip + 24, random.edge(16));
+          break;
+        default:
+          for (let k = 1 + random.below(4); k > 0; k--) {
+            const at = random.below(frame.length);
+            if (at < frame.length) frame[at] = frame[at]! ^ (1 << random.below(8));
+          }
+      }
+      if (frame.length < VNET) return new Uint8Array(VNET);
+      if (random.chance(0.8)) seal(frame, (frame[0]! & 1) === 1);
+    }
+    return frame.length > VNET + 14 + 65535 ? frame.slice(0, VNET + 14 + 65535) : frame;
+  }
+}

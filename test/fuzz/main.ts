@@ -1,0 +1,26 @@
+/** npm run fuzz -- [--minutes N] [--seed S] [--scenarios N] */
+import { parseArgs } from "node:util";
+import { fuzz } from "./run.js";
+
+const { values } = parseArgs({
+  options: { minutes: { type: "string" }, seed: { type: "string" }, scenarios: { type: "string" } },
+});
+const seed = Number(values.seed ?? Math.floor(Math.random() * 0xffffffff));
+const seconds = Number(values.minutes ?? 1) * 60;
+if (!Number.isFinite(seed) || !Number.isFinite(seconds)) {
+  process.stderr.write("usage: npm run fuzz -- [--minutes N] [--seed S] [--scenarios N]\n");
+  process.exit(2);
+}
+process.stdout.write(`fuzz: from seed ${seed}\n`);
+const report = fuzz({
+  seed,
+  seconds,
+  ...(values.scenarios === undefined ? {} : { scenarios: Number(values.scenarios) }),
+  progress: (text) => process.stderr.write(`fuzz: ${text}\n`),
+});
+const { failure, ...total } = report;
+process.stdout.write(`fuzz: ${JSON.stringify(total)}\n`);
+if (failure !== undefined) {
+  process.stdout.write(`fuzz: FAILED at ${failure}\n`);
+  process.exitCode = 1;
+}
