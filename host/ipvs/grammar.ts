@@ -266,7 +266,7 @@ const DEFAULT_PERSISTENCE = 360;
 const LARGEST_INT = 0x7fffffff;
 const WHOLE_MASK = "255.255.255.255";
 /** The kernel's room for names of schedulers and interfaces; what is longer is cut. */
-const LONGEST_NAME = 16;
+const LONGEST_NAME = 15;
 
 interface Place {
   readonly family: Family;

@@ -20,6 +20,10 @@ import {
 const ERRNO = { ENOENT: 2, ESRCH: 3, EEXIST: 17, ENODEV: 19, EINVAL: 22, ERANGE: 34, EADDRNOTAVAIL: 99 } as const;
 const SCHEDULERS = "rr wrr lc wlc lblc lblcr dh sh sed nq fo ovf mh none".split(" ");
 
+function keyOf(id: ServiceId): string {
+  return "mark" in id ? `${id.mark}/${id.family}` : `${id.protocol} ${id.address} ${id.port}`;
+}
+
 function refuse(code: keyof typeof ERRNO): never {
   throw new IpvsError(code, ERRNO[code], code);
 }
@@ -41,7 +45,7 @@ export class TablesModel implements Ipvs {
   private readonly running: DaemonInfo[] = [];
 
   async addService(service: ServiceConfig): Promise<void> {
-    const key = JSON.stringify(service.id);
+    const key = keyOf(service.id);
     if (this.table.has(key)) refuse("EEXIST");
     this.checkService(service);
     this.table.set(key, { ...service, stats: NO_STATS, rates: NO_RATES, servers: [] });
@@ -50,12 +54,12 @@ export class TablesModel implements Ipvs {
   async editService(service: ServiceConfig): Promise<void> {
     const { stats, rates, servers } = this.existing(service.id);
     this.checkService(service);
-    this.table.set(JSON.stringify(service.id), { ...service, stats, rates, servers });
+    this.table.set(keyOf(service.id), { ...service, stats, rates, servers });
   }
 
   async removeService(id: ServiceId): Promise<void> {
     this.existing(id);
-    this.table.delete(JSON.stringify(id));
+    this.table.delete(keyOf(id));
   }
 
   async addServer(id: ServiceId, server: ServerConfig): Promise<void> {
@@ -175,7 +179,7 @@ export class TablesModel implements Ipvs {
   }
 
   private existing(id: ServiceId): ServiceInfo {
-    return this.table.get(JSON.stringify(id)) ?? refuse("ESRCH");
+    return this.table.get(keyOf(id)) ?? refuse("ESRCH");
   }
 
   private find(service: ServiceInfo, id: ServerId): ServerInfo | undefined {
@@ -183,7 +187,7 @@ export class TablesModel implements Ipvs {
   }
 
   private put(service: ServiceInfo, servers: readonly ServerInfo[]): void {
-    this.table.set(JSON.stringify(service.id), { ...service, servers });
+    this.table.set(keyOf(service.id), { ...service, servers });
   }
 
   private checkService(service: ServiceConfig): void {
