@@ -251,13 +251,22 @@ export class Control {
     return resultOf(this.core.neighbourAdd(), "add neighbour");
   }
 
+  neighbourRemove(address: string, port: number): void {
+    this.clear();
+    const { family, bytes } = addressBytes(address);
+    this.put(Request.FAMILY, family);
+    this.bytes.set(bytes, Request.ADDRESS);
+    this.put(Request.NUMBER, port);
+    resultOf(this.core.neighbourRemove(), "remove neighbour");
+  }
+
   /** Forgets what was learnt on a port (all of them by default); permanent ones stay. */
   neighbourFlush(port: number = NO_PORT): void {
     resultOf(this.core.neighbourFlush(port), "flush neighbours");
   }
 
   announce(): void {
-    resultOf(this.core.announce(), "announce");
+    this.core.announce();
   }
 
   private clear(): void {
@@ -266,11 +275,6 @@ export class Control {
 
   private put(at: number, value: number): void {
     this.view.setUint32(at, value >>> 0, true);
-  }
-
-  /** An L4 port in network order, as the tables hold it. */
-  private putPort(at: number, port: number): void {
-    this.put(at, ((port & 255) << 8) | ((port >> 8) & 255));
   }
 
   private putMac(text: string): void {
@@ -287,7 +291,7 @@ export class Control {
     }
     this.put(Request.PROTOCOL, PROTOCOL_IDS[id.protocol]);
     this.bytes.set(addressBytes(id.address).bytes, Request.ADDRESS);
-    this.putPort(Request.PORT, id.port);
+    this.put(Request.PORT, id.port);
   }
 
   private putService(service: ServiceConfig): void {
@@ -304,7 +308,7 @@ export class Control {
   private putServerId(id: ServerId): void {
     this.put(Request.SERVER_FAMILY, id.family);
     this.bytes.set(addressBytes(id.address).bytes, Request.SERVER_ADDRESS);
-    this.putPort(Request.SERVER_PORT, id.port);
+    this.put(Request.SERVER_PORT, id.port);
   }
 
   private putServer(service: ServiceId, server: ServerConfig): void {
@@ -317,7 +321,7 @@ export class Control {
     this.put(Request.LOWER, server.lowerThreshold);
     if (server.tunnel !== undefined) {
       this.put(Request.TUNNEL_TYPE, TUNNEL_IDS[server.tunnel.type]);
-      this.putPort(Request.TUNNEL_PORT, server.tunnel.port);
+      this.put(Request.TUNNEL_PORT, server.tunnel.port);
       this.put(Request.TUNNEL_FLAGS, TUNNEL_CHECKSUM_IDS[server.tunnel.checksum]);
     }
   }

@@ -29,8 +29,9 @@ export interface Core {
   routeAdd(): number;
   routeRemove(): number;
   neighbourAdd(): number;
+  neighbourRemove(): number;
   neighbourFlush(number: number): number;
-  announce(): number;
+  announce(): void;
   sendFailed(port: number): void;
 }
 
