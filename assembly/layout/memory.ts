@@ -133,3 +133,26 @@ export const LOCK_WAITERS = 1088;
 
 /** Settings (net.ipv4.vs.* and timeouts), one u32 each, by the numbers of layout/setting.ts. */
 export const SETTINGS = 1536;
+/** Queue block (layout/worker) of the worker that is running; changes are made under the lock. */
+export const CURRENT_QUEUE = 664;
+/** How deep the control instance holds the lock. */
+export const HOLD_DEPTH = 668;
+/** Level that the wheel is at within WHEEL_TICK. */
+export const WHEEL_LEVEL = 672;
+/** Services whose real servers are reached by NAT: only then are forwarded packets looked up (nat_icmp_send). */
+export const ENABLED = 676;
+/** Ticks at which the last gratuitous ARP went out. */
+export const ANNOUNCED = 680;
+export const FTP_SERVICE_COUNT = 684;
+export const WHEEL_DUE = 688;
+export const FREE_NEIGHBOUR = 692;
+export const NEIGHBOUR_HIGH = 696;
+/** 64 bytes for a function while it runs; and the context of a packet inside an ICMP error (a slot descriptor). */
+export const SCRATCH = 768;
+export const EMBEDDED = 832;
+/** 16 bytes that stay zero. */
+export const ZERO = 992;
+/** Free records of the fragments region, and the tick at which one of the others may run out. */
+export const FREE_FRAGMENT = 704;
+export const FRAGMENT_DUE = 708;
+export const NO_CLIENT_PORT_COUNT = 700;

@@ -1,4 +1,4 @@
-/** A neighbour (ARP, NDP), 64 bytes, open-addressed by port and address. */
+/** A neighbour (ARP, NDP), 64 bytes, hashed by port and address. */
 export const SIZE = 64;
 export const STATE = 0;
 export const FAMILY = 1;
@@ -24,3 +24,6 @@ export const STATE_PROBE = 5;
 export const STATE_FAILED = 6;
 export const STATE_PERMANENT = 7;
 export const STATE_DELETED = 8;
+/** Head of the hash bucket with this record's number, and the next record of the bucket that this record is in. */
+export const BUCKET = 56;
+export const NEXT = 60;

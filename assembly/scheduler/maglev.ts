@@ -11,7 +11,6 @@
 
 import * as State from "../layout/scheduler-state";
 import * as Server from "../layout/server";
-import * as Service from "../layout/service";
 import * as Slot from "../layout/slot";
 import { swap16 } from "../wire/bytes";
 import { allocate, release } from "./arena";
@@ -21,8 +20,10 @@ import { at, refilling } from "./table";
 
 const SIZE = <u32>State.MAGLEV_SIZE;
 const GOLDEN: u32 = 0x9e3779b1;
-/** A server's share may be exceeded by one part in so many. */
-const SLACK: u64 = 32;
+/** Draws that are worth a round's walk over the rows. */
+const ENOUGH: u32 = 8192;
+/** A server's share may be exceeded by one part in so many. More: fewer places change hands; less: better balance. */
+const SLACK: u64 = 64;
 
 /** One server while the table is filled: hash (also its order), row's seed, record, places left; draws; pace, credit. */
 const ROW_SIZE: usize = 40;
@@ -82,26 +83,32 @@ function sortRows(rows: usize, count: u32): void {
   }
 }
 
-/** Makes a row of every server that has a weight; returns how many. `total` is the sum of the weights. */
-function makeRows(service: usize, rows: usize, total: u64, period: u64): u32 {
-  let count: u32 = 0;
+/** Makes a row of every server that has a weight, sorted. `total` is the sum of the weights. */
+function makeRows(service: usize, rows: usize, count: u32, total: u64, period: u64): void {
+  let row = rows;
+  let sum: u64 = 0;
   for (let server = first(service); server !== 0; server = following(server)) {
     const its = weight(server);
     if (its <= 0) continue;
-    const row = rows + <usize>count * ROW_SIZE;
     const hash = hashOf(server);
-    // Rounded up twice, so that all together have at least SIZE.
-    const share = (<u64>SIZE * <u64>its) / total + 1;
+    // The share in 1/65536 of a place, rounded up or down by chance: when it grows a little, only some get a place more.
+    const share = (((<u64>SIZE) << 16) * <u64>its) / total;
+    const left = (share + share / SLACK + (hash & 0xffff)) >> 16;
+    sum += left;
     store<u64>(row, hash, ROW_HASH);
     store<u32>(row, <u32>server, ROW_SERVER);
-    store<u32>(row, <u32>(share + share / SLACK + 1), ROW_LEFT);
+    store<u32>(row, <u32>left, ROW_LEFT);
     store<u32>(row, mix(<u32>hash), ROW_NEXT);
-    store<u64>(row, <u64>its, ROW_PACE);
-    store<u64>(row, (hash >> 32) & (period - 1), ROW_CREDIT);
-    count++;
+    store<u64>(row, (<u64>its) << 16, ROW_PACE);
+    // The lower its hash, the sooner its first draw: the order of rows is that of time.
+    store<u64>(row, period - 1 - (((hash >> 48) * period) >> 16), ROW_CREDIT);
+    row += ROW_SIZE;
+  }
+  // Chance may leave too few places for all.
+  if (sum < <u64>SIZE) {
+    for (let at = rows; at < row; at += ROW_SIZE) store<u32>(at, load<u32>(at, ROW_LEFT) + 1, ROW_LEFT);
   }
   sortRows(rows, count);
-  return count;
 }
 
 /** Deals the places out in turn, whatever the weights. */
@@ -131,10 +138,12 @@ function fill(service: usize, table: usize): void {
     deal(service, table);
     return;
   }
-  // A round is the time in which the average server draws about once; a power of two, so that it hardly ever changes.
+  // A round is the time in which the average server draws about once. A power of two, so that it hardly ever changes:
+  // who is first at a place within a round changes with it.
   let period: u64 = 1;
   while (period * <u64>count < total) period <<= 1;
-  makeRows(service, rows, total, period);
+  period <<= 16;
+  makeRows(service, rows, count, total, period);
   draw(table, rows, rows + <usize>count * ROW_SIZE, period);
   release(rows);
 }
@@ -142,23 +151,29 @@ function fill(service: usize, table: usize): void {
 /** Lets the rows draw, in rounds, until no place is free. */
 function draw(table: usize, rows: usize, end: usize, period: u64): void {
   let free = SIZE;
+  let turns: u64 = 1;
   for (;;) {
+    let draws: u32 = 0;
     for (let row = rows; row < end; row += ROW_SIZE) {
-      if (load<u32>(row, ROW_LEFT) === 0) continue;
-      let credit = load<u64>(row, ROW_CREDIT) + load<u64>(row, ROW_PACE);
+      let left = load<u32>(row, ROW_LEFT);
+      if (left === 0) continue;
+      let credit = load<u64>(row, ROW_CREDIT) + load<u64>(row, ROW_PACE) * turns;
       for (; credit >= period; credit -= period) {
         const next = load<u32>(row, ROW_NEXT) + GOLDEN;
         store<u32>(row, next, ROW_NEXT);
+        draws++;
         const place = table + ((<usize>((<u64>mix(next) * <u64>SIZE) >> 32)) << 2);
         if (load<u32>(place) !== 0) continue;
         store<u32>(place, load<u32>(row, ROW_SERVER));
         if (--free === 0) return;
-        const left = load<u32>(row, ROW_LEFT) - 1;
-        store<u32>(row, left, ROW_LEFT);
+        store<u32>(row, --left, ROW_LEFT);
         if (left === 0) break;
       }
       store<u64>(row, credit, ROW_CREDIT);
     }
+    // Most draws are for the last few places, where it matters little who is first: longer rounds there, and longer
+    // still when the fast servers are full.
+    if (free < SIZE / 16 && draws < ENOUGH) turns <<= 1;
   }
 }
 

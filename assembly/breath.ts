@@ -1,0 +1,66 @@
+/** One breath: what a worker does between two visits to its devices. */
+
+import { receive } from "./director";
+import { keepHouse } from "./housekeeping";
+import * as Counters from "./layout/counters";
+import * as Memory from "./layout/memory";
+import * as Port from "./layout/port";
+import * as Slot from "./layout/slot";
+import * as Verdict from "./layout/verdict";
+import * as Worker from "./layout/worker";
+import { countVerdict } from "./neighbour";
+import { acquire, release } from "./table/lock";
+import { count, countAt, setWord, word } from "./table/memory";
+import { giveSlot, resetSlot, takeSlot } from "./table/slot";
+import * as Vnet from "./wire/virtionet";
+
+/** Places of the send queue that a breath's answers, fragments and timers may still need. */
+const RESERVE: u32 = 512;
+
+function freeSent(queue: usize): void {
+  const sent = load<u32>(queue, Worker.SEND_COUNT);
+  for (let i: u32 = 0; i < sent; i++) giveSlot(<usize>load<u32>(queue + <usize>(i << 2), Worker.SEND));
+  store<u32>(queue, 0, Worker.SEND_COUNT);
+}
+
+function supply(queue: usize): void {
+  let held = load<u32>(queue, Worker.SUPPLY_COUNT);
+  while (held < <u32>Worker.SUPPLY_TARGET) {
+    const slot = takeSlot();
+    if (slot === 0) break;
+    resetSlot(slot);
+    store<u32>(queue + <usize>(held << 2), <u32>slot, Worker.SUPPLY);
+    held++;
+  }
+  store<u32>(queue, held, Worker.SUPPLY_COUNT);
+}
+
+export function runBreath(worker: u32, now: u32): u32 {
+  acquire(worker);
+  const queue = <usize>word(Memory.WORKERS_BASE) + <usize>worker * Worker.SIZE;
+  setWord(Memory.CURRENT_QUEUE, <u32>queue);
+  // Workers hand in their own readings of one clock: it never goes back.
+  if (<i32>(now - word(Memory.NOW)) > 0) setWord(Memory.NOW, now);
+  freeSent(queue);
+  const received = load<u32>(queue, Worker.RECEIVED_COUNT);
+  let done: u32 = 0;
+  for (; done < received; done++) {
+    if (load<u32>(queue, Worker.SEND_COUNT) > <u32>(Worker.SEND_LIMIT - RESERVE)) break;
+    const slot = <usize>load<u32>(queue + <usize>(done << 2), Worker.RECEIVED);
+    const port = <usize>load<u32>(slot, Slot.PORT_IN);
+    count(Counters.FRAMES_IN, 1);
+    countAt(port + Port.FRAMES_IN, 1);
+    countAt(port + Port.BYTES_IN, <u64>(load<u32>(slot, Slot.LENGTH) - Vnet.SIZE));
+    const verdict = receive(slot);
+    if (verdict !== Verdict.WAIT) countVerdict(verdict);
+  }
+  // What did not fit waits for the next breath.
+  if (done !== 0 && done !== received)
+    memory.copy(queue + Worker.RECEIVED, queue + Worker.RECEIVED + <usize>(done << 2), <usize>((received - done) << 2));
+  store<u32>(queue, received - done, Worker.RECEIVED_COUNT);
+  keepHouse();
+  supply(queue);
+  const sending = load<u32>(queue, Worker.SEND_COUNT);
+  release();
+  return sending;
+}

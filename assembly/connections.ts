@@ -1,0 +1,165 @@
+/** The life of a connection: made, ended, pushed out when the table is full. Each of these happens here alone. */
+import * as Connection from "./layout/connection";
+import * as Counters from "./layout/counters";
+import * as Memory from "./layout/memory";
+import * as Protocol from "./layout/protocol";
+import * as Server from "./layout/server";
+import * as State from "./layout/state";
+import { control, release } from "./protocol/control";
+import { isSpare } from "./protocol/tcp";
+import * as Table from "./table/connection";
+import { count, now, setWord, word } from "./table/memory";
+import { bindConnection, unbindConnection } from "./table/server";
+
+/** What a new connection lives for until its protocol says otherwise, as in the kernel. */
+const INITIAL: u32 = 3 * Memory.TICKS_PER_SECOND;
+/** A controller that still controls others is looked at again after this. */
+const LATER: u32 = 60 * Memory.TICKS_PER_SECOND;
+/** How many timers one breath looks at. */
+const BUDGET: u32 = 512;
+
+/**
+ * A new connection or template, bound to its server and found by lookups from now on; 0 when there is no room.
+ * Addresses are pointers (4 or 16 bytes), ports raw. A one-packet connection is not entered into the index.
+ */
+export function create(
+  family: u32,
+  protocol: u32,
+  client: usize,
+  clientPort: u32,
+  virtual: usize,
+  virtualPort: u32,
+  serverAddress: usize,
+  serverPort: u32,
+  flags: u32,
+  server: usize,
+  mark: u32,
+): usize {
+  let connection = Table.allocate();
+  if (connection === 0) {
+    if (!evict()) return 0;
+    connection = Table.allocate();
+    if (connection === 0) return 0;
+  }
+  store<u8>(connection, <u8>protocol, Connection.PROTOCOL);
+  store<u8>(connection, <u8>family, Connection.FAMILY);
+  store<u16>(connection, <u16>clientPort, Connection.CLIENT_PORT);
+  store<u16>(connection, <u16>virtualPort, Connection.VIRTUAL_PORT);
+  store<u16>(connection, <u16>serverPort, Connection.SERVER_PORT);
+  store<u32>(connection, load<u32>(connection, Connection.FLAGS) | flags, Connection.FLAGS);
+  store<u32>(connection, INITIAL, Connection.TIMEOUT);
+  store<u32>(Table.cold(connection), mark, Connection.COLD_MARK);
+  if (family === 4) {
+    store<u32>(connection, load<u32>(client), Connection.CLIENT_ADDRESS);
+    store<u32>(connection, load<u32>(virtual), Connection.VIRTUAL_ADDRESS);
+    store<u32>(connection, load<u32>(serverAddress), Connection.SERVER_ADDRESS);
+  } else if (!Table.setAddresses6(connection, client, virtual, serverAddress)) {
+    Table.free(connection);
+    return 0;
+  }
+  if (server !== 0) bindConnection(connection, server);
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_ONE_PACKET) === 0) Table.link(connection);
+  Table.restart(connection);
+  return connection;
+}
+
+/** A connection ends: its server counts one less, its controller is let go. */
+export function end(connection: usize): void {
+  const controller = release(connection);
+  unbindConnection(connection);
+  Table.free(connection);
+  if (controller !== 0 && load<u32>(controller, Connection.CONTROLLED) === 0) {
+    // A template that nobody got through to a server with is not kept.
+    const flags = load<u32>(controller, Connection.FLAGS);
+    const template = (flags & Connection.FLAG_TEMPLATE) !== 0;
+    if (load<u32>(controller, Connection.TIMEOUT) === 0 && template) expire(controller);
+  }
+}
+
+/** Its time is up: ends, unless it controls others. */
+export function expire(connection: usize): void {
+  if (load<u32>(connection, Connection.CONTROLLED) !== 0) {
+    store<u32>(connection, LATER, Connection.TIMEOUT);
+    Table.restart(connection);
+    return;
+  }
+  end(connection);
+}
+
+/** Ends connections whose time has come, a bounded number of them. */
+export function tickConnections(): void {
+  let left = BUDGET;
+  for (;;) {
+    const connection = Table.nextExpired(left);
+    if (connection === 0) return;
+    expire(connection);
+    if (--left === 0) {
+      setWord(Memory.WHEEL_DUE, 1);
+      return;
+    }
+  }
+}
+
+/** Makes room: the embryonic or closing connection that would end soonest goes. False when all are worth keeping. */
+function evict(): bool {
+  for (let tries = 0; tries < 32; tries++) {
+    let candidate = Table.soonest(word(Memory.EVICT_CURSOR));
+    if (candidate === 0) {
+      setWord(Memory.EVICT_CURSOR, 0);
+      candidate = Table.soonest(0);
+      if (candidate === 0) return false;
+    }
+    for (let looked = 0; candidate !== 0 && looked < 16; looked++) {
+      const next = <usize>load<u32>(candidate, Connection.WHEEL_NEXT);
+      if (isSpareConnection(candidate)) {
+        end(candidate);
+        count(Counters.EVICTIONS, 1);
+        return true;
+      }
+      candidate = next;
+    }
+    setWord(Memory.EVICT_CURSOR, word(Memory.EVICT_CURSOR) + 1);
+  }
+  return false;
+}
+
+function isSpareConnection(connection: usize): bool {
+  if (load<u32>(connection, Connection.CONTROLLED) !== 0) return false;
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_TEMPLATE) !== 0) return false;
+  return (
+    load<u8>(connection, Connection.PROTOCOL) === Protocol.TCP && isSpare(<u32>load<u8>(connection, Connection.STATE))
+  );
+}
+
+/** A connection came by a template, or by its control connection. */
+export function controlledBy(connection: usize, controller: usize): void {
+  control(connection, controller);
+}
+
+/** A template that has lost its server is put aside under port 65535 until it ends, as in the kernel. */
+export function invalidateTemplate(template: usize): void {
+  if (load<u16>(template, Connection.VIRTUAL_PORT) === 0xffff) return;
+  Table.unlink(template);
+  store<u16>(template, 0xffff, Connection.SERVER_PORT);
+  store<u16>(template, 0xffff, Connection.VIRTUAL_PORT);
+  store<u16>(template, 0, Connection.CLIENT_PORT);
+  Table.link(template);
+}
+
+/** Whether a server takes packets of its connections. */
+export function isAvailable(server: usize): bool {
+  return server !== 0 && (load<u32>(server, Server.FLAGS) & Server.FLAG_AVAILABLE) !== 0;
+}
+
+/** Seconds until a connection ends. */
+export function secondsLeft(connection: usize): u32 {
+  const left = <i32>(load<u32>(connection, Connection.EXPIRES) - now());
+  return left <= 0 ? 0 : <u32>left / Memory.TICKS_PER_SECOND;
+}
+
+export function isEstablished(connection: usize): bool {
+  return (
+    load<u8>(connection, Connection.PROTOCOL) === Protocol.TCP &&
+    load<u8>(connection, Connection.STATE) === State.TCP_ESTABLISHED
+  );
+}

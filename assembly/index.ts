@@ -1,0 +1,209 @@
+/** The ABI of the core: what the host may call. Nothing else is exported. */
+
+import { runBreath } from "./breath";
+import * as Control from "./control";
+import { format } from "./format";
+import * as Counters from "./layout/counters";
+import * as Errno from "./layout/errno";
+import * as Memory from "./layout/memory";
+import * as Port from "./layout/port";
+import * as Reason from "./layout/reason";
+import { hold as holdLock, unhold } from "./table/lock";
+import { count, countAt, word } from "./table/memory";
+
+export function layoutVersion(): u32 {
+  return Memory.LAYOUT_VERSION;
+}
+
+/** Formats the memory that the host laid out; once, by the first instance. 0 or -errno. */
+export function init(): i32 {
+  if (__heap_base > <usize>Memory.LAYOUT_BASE) return -Errno.EINVAL;
+  if (word(Memory.MAGIC) !== Memory.LAYOUT_MAGIC || word(Memory.VERSION) !== Memory.LAYOUT_VERSION)
+    return -Errno.EINVAL;
+  format();
+  return 0;
+}
+
+/**
+ * One breath of a worker: frees what was sent, processes what was received, drives the timers, fills the supply of
+ * empty slots. `now` in ticks. Returns how many frames are to be sent.
+ */
+export function run(worker: u32, now: u32): u32 {
+  return runBreath(worker, now);
+}
+
+/** A frame that the device did not take. */
+export function sendFailed(port: u32): void {
+  holdLock();
+  countAt(<usize>port + Port.DROPS_OUT, 1);
+  count(Counters.REASONS + (Reason.PORT_DOWN << 3), 1);
+  unhold();
+}
+
+/** Keeps the lock over several control calls. */
+export function hold(): void {
+  holdLock();
+}
+
+export function release(): void {
+  unhold();
+}
+
+export function serviceAdd(): u32 {
+  holdLock();
+  const result = Control.serviceAdd();
+  unhold();
+  return result;
+}
+
+export function serviceEdit(): u32 {
+  holdLock();
+  const result = Control.serviceEdit();
+  unhold();
+  return result;
+}
+
+export function serviceRemove(): u32 {
+  holdLock();
+  const result = Control.serviceRemove();
+  unhold();
+  return result;
+}
+
+export function serviceFind(): u32 {
+  holdLock();
+  const result = Control.serviceFind();
+  unhold();
+  return result;
+}
+
+export function serverAdd(): u32 {
+  holdLock();
+  const result = Control.serverAdd();
+  unhold();
+  return result;
+}
+
+export function serverEdit(): u32 {
+  holdLock();
+  const result = Control.serverEdit();
+  unhold();
+  return result;
+}
+
+export function serverRemove(): u32 {
+  holdLock();
+  const result = Control.serverRemove();
+  unhold();
+  return result;
+}
+
+export function flush(): u32 {
+  holdLock();
+  const result = Control.flush();
+  unhold();
+  return result;
+}
+
+export function zero(service: u32): u32 {
+  holdLock();
+  const result = Control.zero(service);
+  unhold();
+  return result;
+}
+
+export function settingSet(id: u32, value: u32): u32 {
+  holdLock();
+  const result = Control.settingSet(id, value);
+  unhold();
+  return result;
+}
+
+export function timeoutsSet(tcp: u32, tcpFin: u32, udp: u32): u32 {
+  holdLock();
+  const result = Control.timeoutsSet(tcp, tcpFin, udp);
+  unhold();
+  return result;
+}
+
+export function portAdd(): u32 {
+  holdLock();
+  const result = Control.portAdd();
+  unhold();
+  return result;
+}
+
+export function portUp(port: u32, up: u32): u32 {
+  holdLock();
+  const result = Control.portUp(port, up);
+  unhold();
+  return result;
+}
+
+export function portMtu(port: u32, mtu: u32): u32 {
+  holdLock();
+  const result = Control.portMtu(port, mtu);
+  unhold();
+  return result;
+}
+
+export function addressAdd(): u32 {
+  holdLock();
+  const result = Control.addressAdd();
+  unhold();
+  return result;
+}
+
+export function addressRemove(): u32 {
+  holdLock();
+  const result = Control.addressRemove();
+  unhold();
+  return result;
+}
+
+export function routeAdd(): u32 {
+  holdLock();
+  const result = Control.routeAdd();
+  unhold();
+  return result;
+}
+
+export function routeRemove(): u32 {
+  holdLock();
+  const result = Control.routeRemove();
+  unhold();
+  return result;
+}
+
+export function neighbourAdd(): u32 {
+  holdLock();
+  const result = Control.neighbourAdd();
+  unhold();
+  return result;
+}
+
+export function neighbourRemove(): u32 {
+  holdLock();
+  const result = Control.neighbourRemove();
+  unhold();
+  return result;
+}
+
+export function neighbourFlush(number: u32): u32 {
+  holdLock();
+  const result = Control.neighbourFlush(number);
+  unhold();
+  return result;
+}
+
+/** Gratuitous ARP and advertisements for every address, with the next breath. */
+export function announce(): void {
+  holdLock();
+  Control.announce();
+  unhold();
+}
+
+/** Timers without frames, for a director that has no worker yet. */
+export function tick(now: u32): u32 {
+  return runBreath(0, now);
+}

@@ -1,0 +1,149 @@
+/** From a packet's descriptor to its connection, in either direction. */
+
+import * as Connection from "./layout/connection";
+import * as Memory from "./layout/memory";
+import * as Protocol from "./layout/protocol";
+import * as Slot from "./layout/slot";
+import { findIn, findOut, fold6, hashSide } from "./table/connection";
+import { word } from "./table/memory";
+import * as Ipv4 from "./wire/ipv4";
+import * as Ipv6 from "./wire/ipv6";
+
+/** Port 500 (ISAKMP), raw: ESP and AH follow the UDP connection that negotiated them. */
+const ISAKMP: u32 = 0xf401;
+
+function protocolOf(packet: usize): u32 {
+  const protocol = <i32>load<u8>(packet, Slot.PROTOCOL);
+  return protocol === Protocol.ESP || protocol === Protocol.AH ? Protocol.UDP : protocol;
+}
+
+function isRelated(packet: usize): bool {
+  const protocol = <i32>load<u8>(packet, Slot.PROTOCOL);
+  return protocol === Protocol.ESP || protocol === Protocol.AH;
+}
+
+/** Whether the ports of the packet can be read. */
+export function portsAreThere(packet: usize): bool {
+  return (
+    (<u32>load<u16>(packet, Slot.FLAGS) & Slot.LATER_FRAGMENT) === 0 &&
+    load<u32>(packet, Slot.TRANSPORT) + 4 <= load<u32>(packet, Slot.END)
+  );
+}
+
+export function sourcePort(packet: usize): u32 {
+  if (isRelated(packet)) return ISAKMP;
+  return <u32>load<u16>(<usize>load<u32>(packet, Slot.TRANSPORT));
+}
+
+export function destinationPort(packet: usize): u32 {
+  if (isRelated(packet)) return ISAKMP;
+  return <u32>load<u16>(<usize>load<u32>(packet, Slot.TRANSPORT), 2);
+}
+
+/**
+ * The connection whose client sent this packet; with `inverse`, whose client this packet was sent to (the packet inside
+ * an ICMP error goes the other way). 0 when there is none.
+ */
+export function incoming(packet: usize, inverse: bool): usize {
+  if (!portsAreThere(packet)) return 0;
+  const ip = <usize>load<u32>(packet, Slot.IP);
+  const protocol = protocolOf(packet);
+  let clientPort = sourcePort(packet);
+  let virtualPort = destinationPort(packet);
+  if (inverse) {
+    const held = clientPort;
+    clientPort = virtualPort;
+    virtualPort = held;
+  }
+  if (load<u8>(packet, Slot.FAMILY) === 4) {
+    const client = load<u32>(ip + <usize>(inverse ? Ipv4.DESTINATION : Ipv4.SOURCE));
+    const virtual = load<u32>(ip + <usize>(inverse ? Ipv4.SOURCE : Ipv4.DESTINATION));
+    const found = findIn(
+      hashSide(client, clientPort, protocol),
+      client,
+      virtual,
+      clientPort,
+      virtualPort,
+      protocol,
+      0,
+      0,
+      0,
+    );
+    if (found !== 0 || word(Memory.NO_CLIENT_PORT_COUNT) === 0) return found;
+    return findIn(
+      hashSide(client, 0, protocol),
+      client,
+      virtual,
+      0,
+      virtualPort,
+      protocol,
+      0,
+      0,
+      Connection.FLAG_NO_CLIENT_PORT,
+    );
+  }
+  const client6 = ip + <usize>(inverse ? Ipv6.DESTINATION : Ipv6.SOURCE);
+  const virtual6 = ip + <usize>(inverse ? Ipv6.SOURCE : Ipv6.DESTINATION);
+  const client = fold6(client6);
+  const virtual = fold6(virtual6);
+  const found = findIn(
+    hashSide(client, clientPort, protocol),
+    client,
+    virtual,
+    clientPort,
+    virtualPort,
+    protocol,
+    client6,
+    virtual6,
+    0,
+  );
+  if (found !== 0 || word(Memory.NO_CLIENT_PORT_COUNT) === 0) return found;
+  return findIn(
+    hashSide(client, 0, protocol),
+    client,
+    virtual,
+    0,
+    virtualPort,
+    protocol,
+    client6,
+    virtual6,
+    Connection.FLAG_NO_CLIENT_PORT,
+  );
+}
+
+/** The connection whose server sent this packet; with `inverse`, whose server it was sent to. 0 when there is none. */
+export function outgoing(packet: usize, inverse: bool): usize {
+  if (!portsAreThere(packet)) return 0;
+  const ip = <usize>load<u32>(packet, Slot.IP);
+  const protocol = protocolOf(packet);
+  let serverPort = sourcePort(packet);
+  let clientPort = destinationPort(packet);
+  if (inverse) {
+    const held = serverPort;
+    serverPort = clientPort;
+    clientPort = held;
+  }
+  let source: u32;
+  let client: u32;
+  let source6: usize = 0;
+  let client6: usize = 0;
+  if (load<u8>(packet, Slot.FAMILY) === 4) {
+    source = load<u32>(ip + <usize>(inverse ? Ipv4.DESTINATION : Ipv4.SOURCE));
+    client = load<u32>(ip + <usize>(inverse ? Ipv4.SOURCE : Ipv4.DESTINATION));
+  } else {
+    source6 = ip + <usize>(inverse ? Ipv6.DESTINATION : Ipv6.SOURCE);
+    client6 = ip + <usize>(inverse ? Ipv6.SOURCE : Ipv6.DESTINATION);
+    source = fold6(source6);
+    client = fold6(client6);
+  }
+  return findOut(
+    hashSide(client, clientPort, protocol),
+    source,
+    client,
+    serverPort,
+    clientPort,
+    protocol,
+    source6,
+    client6,
+  );
+}

@@ -1,0 +1,171 @@
+/** Persistence: a template binds a client (or its network) to a server; connections come by it (ip_vs_sched_persist). */
+
+import { controlledBy, create, invalidateTemplate, isAvailable } from "./connections";
+import * as Connection from "./layout/connection";
+import * as Memory from "./layout/memory";
+import * as Protocol from "./layout/protocol";
+import * as Server from "./layout/server";
+import * as Service from "./layout/service";
+import * as Setting from "./layout/setting";
+import * as Slot from "./layout/slot";
+import { pick } from "./scheduler/index";
+import * as Table from "./table/connection";
+import { now, setting } from "./table/memory";
+import { FTP_PORT } from "./table/service";
+import { copy16 } from "./wire/bytes";
+
+/** Result of scheduling: a connection, or why there is none. */
+export const IGNORED: usize = 1;
+export const NO_SERVER: usize = 2;
+export const NO_ROOM: usize = 3;
+
+const CLIENT_NETWORK: usize = Memory.LAYOUT_BASE + Memory.SCRATCH + 32;
+const VIRTUAL: usize = Memory.LAYOUT_BASE + Memory.SCRATCH + 48;
+
+function maskClient(service: usize, family: u32, client: usize): void {
+  store<u64>(CLIENT_NETWORK, 0);
+  store<u64>(CLIENT_NETWORK, 0, 8);
+  if (family === 4) {
+    store<u32>(CLIENT_NETWORK, load<u32>(client) & load<u32>(service, Service.NETMASK));
+    return;
+  }
+  copy16(CLIENT_NETWORK, client);
+  const prefix = load<u32>(service, Service.NETMASK);
+  for (let i: u32 = 0; i < 16; i++) {
+    const bits = <i32>prefix - <i32>(i << 3);
+    const keep: u32 = bits >= 8 ? 0xff : bits <= 0 ? 0 : (0xff00 >> <u32>bits) & 0xff;
+    store<u8>(CLIENT_NETWORK + <usize>i, <u8>(<u32>load<u8>(CLIENT_NETWORK + <usize>i) & keep));
+  }
+}
+
+/** The template for this client, or 0; one whose server is gone is put aside. */
+function findTemplate(family: u32, protocol: u32, virtual: usize, virtualPort: u32): usize {
+  let client: u32;
+  let address: u32;
+  let template: usize;
+  if (family === 4) {
+    client = load<u32>(CLIENT_NETWORK);
+    address = load<u32>(virtual);
+    template = Table.findIn(
+      Table.hashSide(client, 0, protocol),
+      client,
+      address,
+      0,
+      virtualPort,
+      protocol,
+      0,
+      0,
+      Connection.FLAG_TEMPLATE,
+    );
+  } else {
+    client = Table.fold6(CLIENT_NETWORK);
+    address = Table.fold6(virtual);
+    template = Table.findIn(
+      Table.hashSide(client, 0, protocol),
+      client,
+      address,
+      0,
+      virtualPort,
+      protocol,
+      CLIENT_NETWORK,
+      virtual,
+      Connection.FLAG_TEMPLATE,
+    );
+  }
+  if (template === 0) return 0;
+  const server = <usize>load<u32>(template, Connection.SERVER);
+  if (!isAvailable(server) || isQuiesced(server)) {
+    invalidateTemplate(template);
+    return 0;
+  }
+  return template;
+}
+
+/** A server of weight 0 whose templates are no longer followed. */
+function isQuiesced(server: usize): bool {
+  if (load<i32>(server, Server.WEIGHT) !== 0) return false;
+  if (setting(Setting.EXPIRE_QUIESCENT_TEMPLATE) !== 0) return true;
+  const drain = setting(Setting.DRAIN_SECONDS);
+  return drain !== 0 && now() - load<u32>(server, Server.QUIESCED_SINCE) > drain * Memory.TICKS_PER_SECOND;
+}
+
+/** Schedules a packet of a persistent service. Ports raw. Returns a connection, or one of the results above. */
+export function schedulePersistent(
+  slot: usize,
+  service: usize,
+  client: usize,
+  clientPort: u32,
+  virtual: usize,
+  virtualPort: u32,
+): usize {
+  const family = <u32>load<u8>(slot, Slot.FAMILY);
+  const protocol = <u32>load<u8>(slot, Slot.PROTOCOL);
+  const servicePort = <u32>load<u16>(service, Service.PORT);
+  const mark = load<u32>(service, Service.MARK);
+  const packetMark = load<u32>(slot, Slot.MARK);
+  maskClient(service, family, client);
+
+  let templateProtocol = protocol;
+  let templatePort: u32 = 0;
+  let templateVirtual = virtual;
+  if (virtualPort === servicePort && mark === 0) {
+    if (servicePort !== FTP_PORT) templatePort = virtualPort;
+  } else if (mark !== 0) {
+    templateProtocol = 0;
+    store<u64>(VIRTUAL, 0);
+    store<u64>(VIRTUAL, 0, 8);
+    // The mark stands where an address would: last word of IPv6, the whole of IPv4, in network order.
+    store<u32>(VIRTUAL + (family === 4 ? 0 : 12), bswap(mark));
+    templateVirtual = VIRTUAL;
+  }
+
+  let template = findTemplate(family, templateProtocol, templateVirtual, templatePort);
+  let server: usize;
+  if (template === 0) {
+    server = pick(service, slot);
+    if (server === 0) return NO_SERVER;
+    const serverPort =
+      virtualPort === servicePort && mark === 0 && servicePort !== FTP_PORT ? <u32>load<u16>(server, Server.PORT) : 0;
+    template = create(
+      family,
+      templateProtocol,
+      CLIENT_NETWORK,
+      0,
+      templateVirtual,
+      templatePort,
+      server + Server.ADDRESS,
+      serverPort,
+      Connection.FLAG_TEMPLATE,
+      server,
+      packetMark,
+    );
+    if (template === 0) return NO_ROOM;
+    store<u32>(template, load<u32>(service, Service.TIMEOUT), Connection.TIMEOUT);
+  } else {
+    server = <usize>load<u32>(template, Connection.SERVER);
+  }
+  let serverPort = virtualPort;
+  if (virtualPort === servicePort && load<u16>(server, Server.PORT) !== 0)
+    serverPort = <u32>load<u16>(server, Server.PORT);
+  const onePacket = (load<u32>(service, Service.FLAGS) & Service.FLAG_ONE_PACKET) !== 0 && protocol === Protocol.UDP;
+  const connection = create(
+    family,
+    protocol,
+    client,
+    clientPort,
+    virtual,
+    virtualPort,
+    server + Server.ADDRESS,
+    serverPort,
+    onePacket ? Connection.FLAG_ONE_PACKET : 0,
+    server,
+    packetMark,
+  );
+  if (connection === 0) {
+    Table.restart(template);
+    return NO_ROOM;
+  }
+  controlledBy(connection, template);
+  Table.restart(template);
+  return connection;
+}

@@ -1,0 +1,89 @@
+/** What servers send back: translated towards the client, and the connection's state moved on (ip_vs_out). */
+
+import { EMBEDDED, parseEmbedded } from "./embedded";
+import { rewriteError, toClient } from "./forwarding/nat";
+import * as Connection from "./layout/connection";
+import * as Forwarding from "./layout/forwarding";
+import * as Memory from "./layout/memory";
+import * as Protocol from "./layout/protocol";
+import * as Slot from "./layout/slot";
+import { outgoing } from "./lookup";
+import { DIRECTION_OUT } from "./protocol/direction";
+import { hasPorts, isKnown, transition } from "./protocol/index";
+import { restart } from "./table/connection";
+import { word } from "./table/memory";
+import { countPacketOut } from "./table/stats";
+import { packetLength } from "./transmit";
+import { transportChecksumIsRight } from "./verify";
+import * as Icmp from "./wire/icmp";
+import * as Tcp from "./wire/tcp";
+
+/** Outcomes of looking at a packet. */
+export const UNRELATED: i32 = 0;
+/** It is of a connection, and goes on its way. */
+export const RELATED: i32 = 1;
+/** It must not go on. */
+export const REFUSED: i32 = 2;
+
+/** Whether the transport header that state and rewriting need lies whole in the packet. */
+export function headerIsWhole(slot: usize): bool {
+  const transport = <usize>load<u32>(slot, Slot.TRANSPORT);
+  const end = <usize>load<u32>(slot, Slot.END);
+  const protocol = <i32>load<u8>(slot, Slot.PROTOCOL);
+  if (protocol === Protocol.TCP) return transport + Tcp.SIZE <= end;
+  if (protocol === Protocol.UDP) return transport + 8 <= end;
+  if (protocol === Protocol.SCTP) return transport + 12 <= end;
+  return true;
+}
+
+function isNat(connection: usize): bool {
+  return (load<u32>(connection, Connection.FLAGS) & Connection.METHOD_MASK) === Forwarding.NAT;
+}
+
+/** A packet of a connection's server goes to the client. */
+export function respond(slot: usize, connection: usize): void {
+  if (isNat(connection)) toClient(slot, connection);
+  countPacketOut(<usize>load<u32>(connection, Connection.SERVER), packetLength(slot));
+  transition(connection, slot, DIRECTION_OUT);
+  restart(connection);
+}
+
+/** An ICMP error of type that may be about a connection. */
+export function isError(slot: usize): bool {
+  const type = <i32>load<u8>(<usize>load<u32>(slot, Slot.TRANSPORT));
+  if (load<u8>(slot, Slot.FAMILY) === 6) return type < 128;
+  return type === Icmp.UNREACHABLE || type === Icmp.SOURCE_QUENCH || type === Icmp.TIME_EXCEEDED;
+}
+
+export function isIcmp(slot: usize): bool {
+  const protocol = <i32>load<u8>(slot, Slot.PROTOCOL);
+  return load<u8>(slot, Slot.FAMILY) === 4 ? protocol === Protocol.ICMP : protocol === Protocol.ICMPV6;
+}
+
+/** An ICMP error from the servers' side about what a client had sent: translated for the client. */
+export function respondError(slot: usize): i32 {
+  const icmp = <usize>load<u32>(slot, Slot.TRANSPORT);
+  if (icmp + Icmp.SIZE > <usize>load<u32>(slot, Slot.END)) return REFUSED;
+  if (!isError(slot)) return UNRELATED;
+  if (!parseEmbedded(slot, icmp + Icmp.SIZE)) return RELATED;
+  if (!isKnown(<i32>load<u8>(EMBEDDED, Slot.PROTOCOL))) return RELATED;
+  const connection = outgoing(EMBEDDED, true);
+  if (connection === 0) return RELATED;
+  if (!isNat(connection)) return RELATED;
+  if (!transportChecksumIsRight(slot)) return REFUSED;
+  rewriteError(slot, EMBEDDED, connection, true);
+  countPacketOut(<usize>load<u32>(connection, Connection.SERVER), packetLength(slot));
+  return RELATED;
+}
+
+/** A packet that the director itself sends may be the answer of a real server that it is. */
+export function replyFromDirector(slot: usize): void {
+  if (word(Memory.ENABLED) === 0) return;
+  if (isIcmp(slot)) {
+    respondError(slot);
+    return;
+  }
+  if (!hasPorts(<i32>load<u8>(slot, Slot.PROTOCOL)) || !headerIsWhole(slot)) return;
+  const connection = outgoing(slot, false);
+  if (connection !== 0) respond(slot, connection);
+}

@@ -1,0 +1,463 @@
+/**
+ * Connections: records, the index over their client's address and port, and their timers.
+ *
+ * One index entry serves both directions: what a client sends is found by its source, what comes back by its
+ * destination. Only full NAT, where answers go to an address of the director, needs a second entry.
+ */
+import * as Connection from "../layout/connection";
+import * as Index from "../layout/connection-index";
+import * as Forwarding from "../layout/forwarding";
+import * as Memory from "../layout/memory";
+import { copy16, equal16 } from "../wire/bytes";
+import { now, setWord, word } from "./memory";
+
+const LEVELS = 9;
+const LEVEL_SLOTS = 64;
+const NOWHERE = 0xffff;
+
+/** Address of the cold half. */
+export function cold(connection: usize): usize {
+  return <usize>word(Memory.COLD_BASE) + ((connection - <usize>word(Memory.CONNECTIONS_BASE)) >> 2);
+}
+
+export function extension(connection: usize): usize {
+  return <usize>load<u32>(cold(connection), Connection.COLD_EXTENSION);
+}
+
+/** 32 bits that stand for an IPv6 address in tuples; collisions are told apart by the extension. */
+export function fold6(address: usize): u32 {
+  let h = load<u32>(address) ^ word(Memory.SEED);
+  h = (h ^ (h >> 15)) * 0x2c1b3c6d + load<u32>(address, 4);
+  h = (h ^ (h >> 12)) * 0x297a2d39 + load<u32>(address, 8);
+  h = (h ^ (h >> 15)) * 0x85ebca6b + load<u32>(address, 12);
+  return h ^ (h >> 13);
+}
+
+/** Hash of one side of a tuple: address word (raw), port (raw) and protocol. Seeded: a client must not choose it. */
+export function hashSide(address: u32, port: u32, protocol: u32): u32 {
+  let h = address ^ word(Memory.SEED);
+  h = (h ^ (h >> 16)) * 0x7feb352d;
+  h ^= (port | (protocol << 16)) * 0x9e3779b1;
+  h = (h ^ (h >> 15)) * 0x846ca68b;
+  return h ^ (h >> 16);
+}
+
+function tagOf(hash: u32): u32 {
+  return (hash & 0x7f) | 0x80;
+}
+
+function lineOf(hash: u32): usize {
+  const lines = <u64>word(Memory.INDEX_CAPACITY);
+  return <usize>word(Memory.INDEX_BASE) + ((<usize>((<u64>hash * lines) >> 32)) << 6);
+}
+
+function nextLine(line: usize): usize {
+  const next = line + Index.SIZE;
+  const base = <usize>word(Memory.INDEX_BASE);
+  return next === base + ((<usize>word(Memory.INDEX_CAPACITY)) << 6) ? base : next;
+}
+
+/** Entries of a line whose tag fits, one bit each. */
+function candidates(line: usize, tag: u32): u32 {
+  return <u32>i8x16.bitmask(i8x16.eq(v128.load(line), i8x16.splat(<i8>tag))) & 0xfff;
+}
+
+/** Bring the line of a hash into the cache (first pass of a batch). Returns what it read, so that the load stays. */
+export function touch(hash: u32): u32 {
+  const line = lineOf(hash);
+  const mask = candidates(line, tagOf(hash));
+  if (mask === 0) return 0;
+  return load<u32>(<usize>load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES) & ~1, Connection.FLAGS);
+}
+
+/** Entry `reference` joins the index. */
+function indexInsert(hash: u32, reference: u32): void {
+  const tag = tagOf(hash);
+  let line = lineOf(hash);
+  while (true) {
+    const free = candidates(line, 0);
+    if (free !== 0) {
+      const place = ctz(free);
+      store<u8>(line + <usize>place, <u8>tag);
+      store<u32>(line + ((<usize>place) << 2), reference, Index.REFERENCES);
+      return;
+    }
+    store<u16>(line, <u16>(load<u16>(line, Index.OVERFLOW) + 1), Index.OVERFLOW);
+    line = nextLine(line);
+  }
+}
+
+function indexRemove(hash: u32, reference: u32): void {
+  const tag = tagOf(hash);
+  let line = lineOf(hash);
+  let left = word(Memory.INDEX_CAPACITY);
+  for (; left !== 0; left--) {
+    let mask = candidates(line, tag);
+    while (mask !== 0) {
+      const place = ctz(mask);
+      if (load<u32>(line + ((<usize>place) << 2), Index.REFERENCES) === reference) {
+        store<u8>(line + <usize>place, 0);
+        store<u32>(line + ((<usize>place) << 2), 0, Index.REFERENCES);
+        return;
+      }
+      mask &= mask - 1;
+    }
+    store<u16>(line, <u16>(load<u16>(line, Index.OVERFLOW) - 1), Index.OVERFLOW);
+    line = nextLine(line);
+  }
+}
+
+/** Whether the IPv6 addresses of a connection are these; null pointers are not compared. */
+function sameAddresses6(connection: usize, client: usize, virtual: usize, server: usize): bool {
+  const more = extension(connection);
+  return (
+    (client === 0 || equal16(more + Connection.EXTENSION_CLIENT, client)) &&
+    (virtual === 0 || equal16(more + Connection.EXTENSION_VIRTUAL, virtual)) &&
+    (server === 0 || equal16(more + Connection.EXTENSION_SERVER, server))
+  );
+}
+
+/**
+ * The connection that a packet from a client belongs to, or 0. Address words and ports raw; `client6`, `virtual6`
+ * point at IPv6 addresses, or are 0. `wanted` selects among flags NO_CLIENT_PORT and TEMPLATE: a template or a
+ * connection without client port is only found by asking for it.
+ */
+export function findIn(
+  hash: u32,
+  client: u32,
+  virtual: u32,
+  clientPort: u32,
+  virtualPort: u32,
+  protocol: u32,
+  client6: usize,
+  virtual6: usize,
+  wanted: u32,
+): usize {
+  const addresses = <u64>client | ((<u64>virtual) << 32);
+  const ports = clientPort | (virtualPort << 16);
+  const tag = tagOf(hash);
+  let line = lineOf(hash);
+  while (true) {
+    let mask = candidates(line, tag);
+    while (mask !== 0) {
+      const connection = <usize>load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES);
+      if (
+        (connection & Index.REPLY) === 0 &&
+        load<u64>(connection) === addresses &&
+        load<u32>(connection, Connection.CLIENT_PORT) === ports &&
+        <u32>load<u8>(connection, Connection.PROTOCOL) === protocol
+      ) {
+        const flags = load<u32>(connection, Connection.FLAGS);
+        if ((flags & (Connection.FLAG_TEMPLATE | Connection.FLAG_NO_CLIENT_PORT)) === wanted) {
+          const six = (flags & Connection.FLAG_IPV6) !== 0;
+          if (six === (client6 !== 0) && (!six || sameAddresses6(connection, client6, virtual6, 0))) return connection;
+        }
+      }
+      mask &= mask - 1;
+    }
+    if (load<u16>(line, Index.OVERFLOW) === 0) return 0;
+    line = nextLine(line);
+  }
+}
+
+/**
+ * The connection that a packet to a client belongs to, or 0: from the real server (NAT), or from the virtual address
+ * (where answers do not pass by here unless they come through all the same).
+ */
+export function findOut(
+  hash: u32,
+  source: u32,
+  client: u32,
+  sourcePort: u32,
+  clientPort: u32,
+  protocol: u32,
+  source6: usize,
+  client6: usize,
+): usize {
+  const tag = tagOf(hash);
+  let line = lineOf(hash);
+  while (true) {
+    let mask = candidates(line, tag);
+    while (mask !== 0) {
+      const connection = <usize>load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES);
+      mask &= mask - 1;
+      if ((connection & Index.REPLY) !== 0) continue;
+      if (
+        load<u32>(connection, Connection.CLIENT_ADDRESS) !== client ||
+        <u32>load<u16>(connection, Connection.CLIENT_PORT) !== clientPort ||
+        <u32>load<u8>(connection, Connection.PROTOCOL) !== protocol
+      )
+        continue;
+      const flags = load<u32>(connection, Connection.FLAGS);
+      if ((flags & (Connection.FLAG_TEMPLATE | Connection.FLAG_FULL_NAT)) !== 0) continue;
+      const six = (flags & Connection.FLAG_IPV6) !== 0;
+      if (six !== (client6 !== 0)) continue;
+      if ((flags & Connection.METHOD_MASK) === Forwarding.NAT) {
+        if (
+          load<u32>(connection, Connection.SERVER_ADDRESS) === source &&
+          <u32>load<u16>(connection, Connection.SERVER_PORT) === sourcePort &&
+          (!six || sameAddresses6(connection, client6, 0, source6))
+        )
+          return connection;
+      } else if (
+        load<u32>(connection, Connection.VIRTUAL_ADDRESS) === source &&
+        <u32>load<u16>(connection, Connection.VIRTUAL_PORT) === sourcePort &&
+        (!six || sameAddresses6(connection, client6, source6, 0))
+      )
+        return connection;
+    }
+    if (load<u16>(line, Index.OVERFLOW) === 0) return 0;
+    line = nextLine(line);
+  }
+}
+
+/** Full NAT: the connection whose local address and port an answer came to. `hash` of that side. */
+export function findReply(hash: u32, source: u32, sourcePort: u32, protocol: u32, source6: usize): usize {
+  const tag = tagOf(hash);
+  let line = lineOf(hash);
+  while (true) {
+    let mask = candidates(line, tag);
+    while (mask !== 0) {
+      const reference = load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES);
+      mask &= mask - 1;
+      if ((reference & Index.REPLY) === 0) continue;
+      const connection = <usize>(reference & ~Index.REPLY);
+      if (
+        load<u32>(connection, Connection.SERVER_ADDRESS) === source &&
+        <u32>load<u16>(connection, Connection.SERVER_PORT) === sourcePort &&
+        <u32>load<u8>(connection, Connection.PROTOCOL) === protocol &&
+        (source6 === 0 || sameAddresses6(connection, 0, 0, source6)) &&
+        replyHash(connection) === hash
+      )
+        return connection;
+    }
+    if (load<u16>(line, Index.OVERFLOW) === 0) return 0;
+    line = nextLine(line);
+  }
+}
+
+/** Hash of the local side of a full NAT connection: its word in the cold half names it wholly. */
+export function replyHash(connection: usize): u32 {
+  const local = load<u32>(cold(connection), Connection.COLD_LOCAL);
+  return hashSide(local & 0xffff, local >> 16, <u32>load<u8>(connection, Connection.PROTOCOL));
+}
+
+function sideHash(connection: usize): u32 {
+  return hashSide(
+    load<u32>(connection, Connection.CLIENT_ADDRESS),
+    <u32>load<u16>(connection, Connection.CLIENT_PORT),
+    <u32>load<u8>(connection, Connection.PROTOCOL),
+  );
+}
+
+/** Puts a connection where lookups find it. */
+export function link(connection: usize): void {
+  const flags = load<u32>(connection, Connection.FLAGS);
+  if ((flags & Connection.FLAG_HASHED) !== 0) return;
+  store<u32>(connection, flags | Connection.FLAG_HASHED, Connection.FLAGS);
+  indexInsert(sideHash(connection), <u32>connection);
+  if ((flags & Connection.FLAG_FULL_NAT) !== 0) indexInsert(replyHash(connection), <u32>connection | Index.REPLY);
+}
+
+export function unlink(connection: usize): void {
+  const flags = load<u32>(connection, Connection.FLAGS);
+  if ((flags & Connection.FLAG_HASHED) === 0) return;
+  store<u32>(connection, flags & ~Connection.FLAG_HASHED, Connection.FLAGS);
+  indexRemove(sideHash(connection), <u32>connection);
+  if ((flags & Connection.FLAG_FULL_NAT) !== 0) indexRemove(replyHash(connection), <u32>connection | Index.REPLY);
+}
+
+/** A fresh zeroed record, or 0 when the table is full. */
+export function allocate(): usize {
+  let connection = <usize>word(Memory.FREE_CONNECTION);
+  if (connection !== 0) {
+    setWord(Memory.FREE_CONNECTION, load<u32>(connection, Connection.NEXT_FREE));
+  } else {
+    const high = word(Memory.CONNECTION_HIGH);
+    if (high === word(Memory.CONNECTIONS_CAPACITY)) return 0;
+    setWord(Memory.CONNECTION_HIGH, high + 1);
+    connection = <usize>word(Memory.CONNECTIONS_BASE) + ((<usize>high) << 6);
+  }
+  memory.fill(connection, 0, Connection.SIZE);
+  memory.fill(cold(connection), 0, Connection.COLD_SIZE);
+  store<u32>(connection, Connection.FLAG_USED, Connection.FLAGS);
+  store<u16>(connection, NOWHERE, Connection.WHEEL_SLOT);
+  store<u32>(cold(connection), now(), Connection.COLD_SINCE);
+  setWord(Memory.CONNECTION_COUNT, word(Memory.CONNECTION_COUNT) + 1);
+  return connection;
+}
+
+/** Gives an extension to a connection that has none; 0 when there is none left. */
+export function extend(connection: usize): usize {
+  let more = extension(connection);
+  if (more !== 0) return more;
+  more = <usize>word(Memory.FREE_EXTENSION);
+  if (more !== 0) {
+    setWord(Memory.FREE_EXTENSION, load<u32>(more, Connection.EXTENSION_NEXT));
+  } else {
+    const high = word(Memory.EXTENSION_HIGH);
+    if (high === word(Memory.EXTENSIONS_CAPACITY)) return 0;
+    setWord(Memory.EXTENSION_HIGH, high + 1);
+    more = <usize>word(Memory.EXTENSIONS_BASE) + <usize>high * Connection.EXTENSION_SIZE;
+  }
+  memory.fill(more, 0, Connection.EXTENSION_SIZE);
+  store<u32>(cold(connection), <u32>more, Connection.COLD_EXTENSION);
+  setWord(Memory.EXTENSION_COUNT, word(Memory.EXTENSION_COUNT) + 1);
+  return more;
+}
+
+/** Takes a connection out of index, wheel and table. Its server's counters are the caller's business. */
+export function free(connection: usize): void {
+  unlink(connection);
+  unschedule(connection);
+  const more = extension(connection);
+  if (more !== 0) {
+    store<u32>(more, word(Memory.FREE_EXTENSION), Connection.EXTENSION_NEXT);
+    setWord(Memory.FREE_EXTENSION, <u32>more);
+    setWord(Memory.EXTENSION_COUNT, word(Memory.EXTENSION_COUNT) - 1);
+  }
+  store<u32>(connection, 0, Connection.FLAGS);
+  store<u32>(connection, word(Memory.FREE_CONNECTION), Connection.NEXT_FREE);
+  setWord(Memory.FREE_CONNECTION, <u32>connection);
+  setWord(Memory.CONNECTION_COUNT, word(Memory.CONNECTION_COUNT) - 1);
+}
+
+/** Stores IPv6 addresses in the extension and their folds in the record. False when no extension is left. */
+export function setAddresses6(connection: usize, client: usize, virtual: usize, server: usize): bool {
+  const more = extend(connection);
+  if (more === 0) return false;
+  copy16(more + Connection.EXTENSION_CLIENT, client);
+  copy16(more + Connection.EXTENSION_VIRTUAL, virtual);
+  copy16(more + Connection.EXTENSION_SERVER, server);
+  store<u32>(connection, fold6(client), Connection.CLIENT_ADDRESS);
+  store<u32>(connection, fold6(virtual), Connection.VIRTUAL_ADDRESS);
+  store<u32>(connection, fold6(server), Connection.SERVER_ADDRESS);
+  store<u32>(connection, load<u32>(connection, Connection.FLAGS) | Connection.FLAG_IPV6, Connection.FLAGS);
+  return true;
+}
+
+/*
+ * The timing wheel. Nine levels of 64 places, level n in steps of 8^n ticks, without cascading: a timer runs late by
+ * at most an eighth of its length, as the kernel's do. A packet only moves EXPIRES; the wheel learns of it when it
+ * comes by, unless the new end is earlier than the wheel's visit.
+ */
+
+function wheelHead(place: u32): usize {
+  return <usize>word(Memory.WHEEL_BASE) + ((<usize>place) << 2);
+}
+
+function schedule(connection: usize, fire: u32): void {
+  const clock = word(Memory.WHEEL_TICK);
+  let delta = fire - clock;
+  if (<i32>delta < 1) {
+    delta = 1;
+    fire = clock + 1;
+  }
+  let level: u32 = 0;
+  while (level < <u32>(LEVELS - 1) && delta >= (<u32>63) << (level * 3)) level++;
+  const shift = level * 3;
+  const at = level === 0 ? fire : (fire + (1 << shift) - 1) >> shift;
+  const place = level * LEVEL_SLOTS + (at & (LEVEL_SLOTS - 1));
+  const head = wheelHead(place);
+  const first = load<u32>(head);
+  store<u32>(connection, first, Connection.WHEEL_NEXT);
+  store<u32>(connection, 0, Connection.WHEEL_PREVIOUS);
+  if (first !== 0) store<u32>(<usize>first, <u32>connection, Connection.WHEEL_PREVIOUS);
+  store<u32>(head, <u32>connection);
+  store<u16>(connection, <u16>place, Connection.WHEEL_SLOT);
+  store<u32>(connection, fire, Connection.FIRE);
+}
+
+function unschedule(connection: usize): void {
+  const place = <u32>load<u16>(connection, Connection.WHEEL_SLOT);
+  if (place === NOWHERE) return;
+  const next = <usize>load<u32>(connection, Connection.WHEEL_NEXT);
+  const previous = <usize>load<u32>(connection, Connection.WHEEL_PREVIOUS);
+  if (previous !== 0) store<u32>(previous, <u32>next, Connection.WHEEL_NEXT);
+  else store<u32>(wheelHead(place), <u32>next);
+  if (next !== 0) store<u32>(next, <u32>previous, Connection.WHEEL_PREVIOUS);
+  store<u16>(connection, NOWHERE, Connection.WHEEL_SLOT);
+}
+
+/** The connection was seen: it lives for TIMEOUT from now on. */
+export function restart(connection: usize): void {
+  const expires = now() + load<u32>(connection, Connection.TIMEOUT);
+  store<u32>(connection, expires, Connection.EXPIRES);
+  if (load<u16>(connection, Connection.WHEEL_SLOT) === NOWHERE) {
+    schedule(connection, expires);
+  } else if (<i32>(expires - load<u32>(connection, Connection.FIRE)) < 0) {
+    unschedule(connection);
+    schedule(connection, expires);
+  }
+}
+
+/**
+ * The next connection whose end has come, taken off the wheel, or 0 when there is none now. Looks at no more than
+ * `budget` entries; WHEEL_DUE then tells that there is more to do.
+ */
+export function nextExpired(budget: u32): usize {
+  const present = now();
+  let looked: u32 = 0;
+  let clock = word(Memory.WHEEL_TICK);
+  let level = word(Memory.WHEEL_LEVEL);
+  setWord(Memory.WHEEL_DUE, 0);
+  while (true) {
+    // Places of this tick, from level 0 up as far as the tick divides.
+    while (level < <u32>LEVELS && (level === 0 || (clock & ((1 << (level * 3)) - 1)) === 0)) {
+      const head = wheelHead(level * LEVEL_SLOTS + ((clock >> (level * 3)) & (LEVEL_SLOTS - 1)));
+      while (true) {
+        const connection = <usize>load<u32>(head);
+        if (connection === 0) break;
+        if (looked++ === budget) {
+          setWord(Memory.WHEEL_TICK, clock);
+          setWord(Memory.WHEEL_LEVEL, level);
+          setWord(Memory.WHEEL_DUE, 1);
+          return 0;
+        }
+        unschedule(connection);
+        if (<i32>(load<u32>(connection, Connection.EXPIRES) - present) > 0) {
+          setWord(Memory.WHEEL_TICK, clock);
+          schedule(connection, load<u32>(connection, Connection.EXPIRES));
+        } else {
+          setWord(Memory.WHEEL_TICK, clock);
+          setWord(Memory.WHEEL_LEVEL, level);
+          return connection;
+        }
+      }
+      level++;
+    }
+    if (clock === present) {
+      setWord(Memory.WHEEL_TICK, clock);
+      setWord(Memory.WHEEL_LEVEL, LEVELS);
+      return 0;
+    }
+    clock++;
+    level = 0;
+  }
+}
+
+/** Starts the wheel at a tick. */
+export function startWheel(tick: u32): void {
+  memory.fill(<usize>word(Memory.WHEEL_BASE), 0, LEVELS * LEVEL_SLOTS * 4);
+  setWord(Memory.WHEEL_TICK, tick);
+  setWord(Memory.WHEEL_LEVEL, LEVELS);
+}
+
+/**
+ * Of the connections that end soonest, one that can be spared when the table is full; 0 when the first few dozen are
+ * all worth keeping. `isSpare` is by state: see protocol/index.
+ */
+export function soonest(cursor: u32): usize {
+  const places: u32 = LEVEL_SLOTS * 5;
+  const clock = word(Memory.WHEEL_TICK);
+  for (let i = cursor; i < places; i++) {
+    const level = i / LEVEL_SLOTS;
+    const at = (clock >> (level * 3)) + 1 + (i & (LEVEL_SLOTS - 1));
+    const first = load<u32>(wheelHead(level * LEVEL_SLOTS + (at & (LEVEL_SLOTS - 1))));
+    if (first !== 0) {
+      setWord(Memory.EVICT_CURSOR, i);
+      return <usize>first;
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,91 @@
+/** Routes: a small array, longest prefix first. */
+import * as Memory from "../layout/memory";
+import * as Route from "../layout/route";
+import { swap32 } from "../wire/bytes";
+import { setWord, word } from "./memory";
+
+function at(index: u32): usize {
+  return <usize>word(Memory.ROUTES_BASE) + <usize>index * Route.SIZE;
+}
+
+/** Netmask of a prefix length, raw. */
+export function mask4(prefix: u32): u32 {
+  return prefix === 0 ? 0 : swap32(0xffffffff << (32 - prefix));
+}
+
+/** Whether the first `prefix` bits of two IPv6 addresses agree. */
+export function covers6(network: usize, address: usize, prefix: u32): bool {
+  const whole = prefix >> 3;
+  for (let i: u32 = 0; i < whole; i++) {
+    if (load<u8>(network + <usize>i) !== load<u8>(address + <usize>i)) return false;
+  }
+  const rest = prefix & 7;
+  if (rest === 0) return true;
+  return <u32>(load<u8>(network + <usize>whole) ^ load<u8>(address + <usize>whole)) >> (8 - rest) === 0;
+}
+
+/** The route to an address (pointer to 4 or 16 bytes), or 0. */
+export function findRoute(family: u32, address: usize): usize {
+  let route = at(0);
+  const end = at(word(Memory.ROUTE_COUNT));
+  if (family === 4) {
+    const addressBe = load<u32>(address);
+    for (; route < end; route += Route.SIZE) {
+      if (
+        load<u8>(route, Route.FAMILY) === 4 &&
+        ((addressBe ^ load<u32>(route, Route.DESTINATION)) & load<u32>(route, Route.DESTINATION + 4)) === 0
+      )
+        return route;
+    }
+  } else {
+    for (; route < end; route += Route.SIZE) {
+      if (
+        load<u8>(route, Route.FAMILY) === 6 &&
+        covers6(route + Route.DESTINATION, address, <u32>load<u8>(route, Route.PREFIX))
+      )
+        return route;
+    }
+  }
+  return 0;
+}
+
+/** Makes room for a route in its place (longer prefixes first, then lower metric) and returns it zeroed; 0 when full. */
+export function insertRoute(family: u32, prefix: u32, metric: u32): usize {
+  const count = word(Memory.ROUTE_COUNT);
+  if (count === word(Memory.ROUTES_CAPACITY)) return 0;
+  let i: u32 = 0;
+  for (; i < count; i++) {
+    const other = at(i);
+    const length = <u32>load<u8>(other, Route.PREFIX);
+    if (length < prefix || (length === prefix && load<u32>(other, Route.METRIC) > metric)) break;
+  }
+  memory.copy(at(i + 1), at(i), <usize>(count - i) * Route.SIZE);
+  memory.fill(at(i), 0, Route.SIZE);
+  setWord(Memory.ROUTE_COUNT, count + 1);
+  store<u8>(at(i), <u8>family, Route.FAMILY);
+  store<u8>(at(i), <u8>prefix, Route.PREFIX);
+  store<u32>(at(i), metric, Route.METRIC);
+  return at(i);
+}
+
+export function removeRoute(route: usize): void {
+  const count = word(Memory.ROUTE_COUNT);
+  memory.copy(route, route + Route.SIZE, at(count) - route - Route.SIZE);
+  setWord(Memory.ROUTE_COUNT, count - 1);
+}
+
+/** The first route at or after `from` with this family, prefix, destination; 0 when there is none. */
+export function nextRoute(from: usize, family: u32, prefix: u32, destination: usize): usize {
+  let route = from === 0 ? at(0) : from;
+  const end = at(word(Memory.ROUTE_COUNT));
+  for (; route < end; route += Route.SIZE) {
+    if (<u32>load<u8>(route, Route.FAMILY) !== family || <u32>load<u8>(route, Route.PREFIX) !== prefix) continue;
+    if (
+      family === 4
+        ? load<u32>(route, Route.DESTINATION) === load<u32>(destination)
+        : covers6(route + Route.DESTINATION, destination, 128)
+    )
+      return route;
+  }
+  return 0;
+}
