@@ -62,6 +62,7 @@ export class Exercise {
   /** All was shown, and only waits to be looked at. */
   isKept = false;
   private asked = 0;
+  private directing: Running | undefined;
 
   constructor(network: LabNetwork, options: LabOptions, io: LabIo) {
     this.network = network;
@@ -85,11 +86,22 @@ export class Exercise {
   async startDirector(args: readonly string[]): Promise<void> {
     const { listen } = this.options;
     const common = ["--socket", this.socket, ...(listen === undefined ? [] : ["--listen", listen])];
-    const running = this.wlvs(undefined, ["run", ...args, ...common]);
-    const line = await lineOf(running, /^wlvs: forwarding on /, START_MS);
+    this.directing = this.wlvs(undefined, ["run", ...args, ...common]);
+    const line = await lineOf(this.directing, /^wlvs: forwarding on /, START_MS);
     this.print(line);
     if (listen !== undefined) this.print(`http://${listen}/v1/status`);
     this.print();
+  }
+
+  /** The last lines of the director's log, for when something went wrong. */
+  log(): string {
+    return this.directing?.errors() ?? "";
+  }
+
+  private checkDirector(): void {
+    const how = this.directing?.ended();
+    if (how !== undefined)
+      throw new LvsError("ERR_LVS_DIRECTOR", `the director ended (${how}): ${this.log().split("\n").at(-1)}`);
   }
 
   /** Starts a server's web server and resolves once it listens. */
@@ -160,6 +172,7 @@ export class Exercise {
   async ask(client: string, vip: string, count: number): Promise<void> {
     this.print(`${count} ${count === 1 ? "request" : "requests"} to http://${vip}/`);
     const answers = await this.request(client, `http://${vip}/`, count);
+    this.checkDirector();
     const picks = weightedRoundRobin(this.servers, this.asked + count).slice(this.asked);
     this.asked += count;
     const width = `${count}`.length;
@@ -193,6 +206,7 @@ export class Exercise {
   async askOnly(client: string, vip: string, count: number, allowed: readonly string[]): Promise<void> {
     this.print(`${count} requests to http://${vip}/`);
     const answers = await this.request(client, `http://${vip}/`, count);
+    this.checkDirector();
     for (const outcome of new Set(answers.map(({ page, error }) => page ?? error ?? "nothing"))) {
       const times = answers.filter(({ page, error }) => (page ?? error ?? "nothing") === outcome).length;
       this.print(`  ${times} x  ${outcome}`);

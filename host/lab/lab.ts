@@ -27,7 +27,10 @@ export async function runLab(kind: LabKind, options: LabOptions, print: (text: s
       print(`\n${signal}: the lab is taken away\n`);
       return signal === "SIGINT" ? 130 : 143;
     }
-    if (!lab.asExpected) print("NOT everything went as it should.\n");
+    if (!lab.asExpected) {
+      print("NOT everything went as it should.\n");
+      if (lab.log() !== "") print(`The director's log:\n${lab.log()}\n`);
+    }
     return lab.asExpected ? 0 : 1;
   } finally {
     kept?.();
