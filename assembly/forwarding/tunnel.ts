@@ -45,8 +45,8 @@ export function tunnelOverheadOf(server: usize, slot: usize): u32 {
  * checked, no super-frame: those are segmented before). `source` points at the outer source address, of the family of
  * `server`. With `mayForbid`, DF of an IPv4 packet is repeated outside when the outer header is IPv4.
  *
- * Then IP, TRANSPORT, PROTOCOL, FAMILY, FRAME and LENGTH are those of the outer packet, what lay before the
- * inner one before it; the vnet header is zero, and a pending checksum is completed (or left to the far end, GUE with remote checksum).
+ * Then IP, TRANSPORT, PROTOCOL, FAMILY, FRAME and LENGTH are those of the outer packet, with what lay before the inner
+ * one; the vnet header is zero, and a pending checksum is completed (or left to the far end: GUE, remote checksum).
  * FRAGMENT_LARGEST stays: a packet that came in fragments leaves in no larger ones. False with slot.REASON if it does
  * not fit; the packet is then as it was.
  */
