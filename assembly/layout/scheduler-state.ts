@@ -2,6 +2,8 @@
 
 /** rr, wrr: the server picked last; 0 is the head of the list. */
 export const CURRENT = 0;
+/** rr: the server just before it, in case it is removed. */
+export const BEFORE = 4;
 /** wrr: the weight a server needs in this pass, the highest one, and the step from pass to pass. */
 export const PASS_WEIGHT = 4;
 export const MAXIMUM = 8;

@@ -79,10 +79,11 @@ export function serverAdded(service: usize, server: usize): void {
   const scheduler = <i32>load<u8>(service, Service.SCHEDULER);
   if (scheduler === Scheduler.LBLC) lblc.added(service, server);
   else if (scheduler === Scheduler.LBLCR) lblcr.added(service, server);
+  else if (scheduler === Scheduler.RR) rr.added(service);
   else changed(service, scheduler);
 }
 
-/** The server is out of the list, its own NEXT and PREVIOUS still as they were in it. */
+/** The server is out of the list. */
 export function serverRemoved(service: usize, server: usize): void {
   const scheduler = <i32>load<u8>(service, Service.SCHEDULER);
   if (scheduler === Scheduler.RR) rr.removed(service, server);

@@ -4,10 +4,22 @@ import * as Service from "../layout/service";
 import { first, following, isAvailable, preceding } from "./servers";
 
 const CURRENT = Service.SCHEDULER_STATE + State.CURRENT;
+const BEFORE = Service.SCHEDULER_STATE + State.BEFORE;
 
-/** The server was taken off the list, its own links still as they were. */
+function settle(service: usize, current: usize): void {
+  store<u32>(service, <u32>current, CURRENT);
+  store<u32>(service, current !== 0 ? <u32>preceding(current) : 0, BEFORE);
+}
+
+/** A server came. */
+export function added(service: usize): void {
+  settle(service, <usize>load<u32>(service, CURRENT));
+}
+
+/** The server was taken off the list: if it was the last one picked, the turn goes on at its place. */
 export function removed(service: usize, server: usize): void {
-  if (<usize>load<u32>(service, CURRENT) === server) store<u32>(service, <u32>preceding(server), CURRENT);
+  const current = <usize>load<u32>(service, CURRENT);
+  settle(service, current === server ? <usize>load<u32>(service, BEFORE) : current);
 }
 
 export function pick(service: usize): usize {
@@ -21,6 +33,6 @@ export function pick(service: usize): usize {
     while (server !== 0 && !isAvailable(server)) server = server === current ? 0 : following(server);
     if (server === 0) return 0;
   }
-  store<u32>(service, <u32>server, CURRENT);
+  settle(service, server);
   return server;
 }

@@ -149,6 +149,9 @@ export class Schedulers {
     if (next !== 0) view.setUint32(next + Server.PREVIOUS, previous, true);
     else view.setUint32(service + Service.SERVERS_TAIL, previous, true);
     view.setUint8(server + Server.STATE, Server.STATE_REMOVED);
+    // Its links serve the list of removed ones now.
+    view.setUint32(server + Server.NEXT, 4, true);
+    view.setUint32(server + Server.PREVIOUS, 4, true);
     this.core.serverRemoved(service, server);
   }
 
