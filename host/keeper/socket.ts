@@ -1,5 +1,5 @@
 /** The control socket: made by the keeper, listened on by the director, so that it outlives a director that died. */
-import { chmodSync, chownSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
 import { errnoText, LvsError } from "../errors.js";
 import * as native from "../port/native.js";
@@ -64,11 +64,12 @@ export function openControlSocket(path: string, gid: number | undefined): Contro
   const failed = (what: string, reason: string, cause?: unknown) =>
     new LvsError("ERR_LVS_SOCKET", `cannot ${what} ${path}: ${reason} (give --socket PATH)`, cause);
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    // One directory, as /run/wlvs/ is; a longer path that does not exist is more likely a slip.
+    if (!existsSync(dirname(path))) mkdirSync(dirname(path));
     clearPath(path, address);
   } catch (error) {
     if (error instanceof LvsError) throw error;
-    throw failed("make", (error as Error).message, error);
+    throw failed("make", errnoText(-((error as NodeJS.ErrnoException).errno ?? 0)), error);
   }
   const fd = openSocket();
   const before = process.umask(0o177);
