@@ -9,7 +9,7 @@ import * as Memory from "./layout/memory";
 import * as Reason from "./layout/reason";
 import * as Slot from "./layout/slot";
 import { setWord, word } from "./table/memory";
-import { copyContext, freeSlots, takeSlot } from "./table/slot";
+import { copyContext, freeSlots, pieceSize, slotsFor, takePiece } from "./table/slot";
 import { nextBit } from "./wire/bitmap";
 import { store16 } from "./wire/bytes";
 import * as Ipv4 from "./wire/ipv4";
@@ -50,7 +50,8 @@ export function fragment4(slot: usize, mtu: u32): usize {
   if (mtu < header + 8) return refuse(slot, Reason.MTU_EXCEEDED);
   const space = mtu - header;
   const asCame = cameWithin(slot, ip + <usize>header, total, space);
-  if (freeSlots() < pieces(slot, asCame, total, space)) return refuse(slot, Reason.SLOTS_EXHAUSTED);
+  const room = pieceSize(<u32>ip - load<u32>(slot, Slot.FRAME) + mtu);
+  if (freeSlots() < slotsFor(pieces(slot, asCame, total, space), room)) return refuse(slot, Reason.SLOTS_EXHAUSTED);
 
   const first = lengthAt(slot, asCame, 0, total, space);
   if (first === total) {
@@ -61,9 +62,11 @@ export function fragment4(slot: usize, mtu: u32): usize {
   const base = (field & Ipv4.MF) | (field & Ipv4.OFFSET_MASK);
   const keepDf = !asCame && largest !== 0 ? field & Ipv4.DF : 0;
   let tail = slot;
+  let piece: usize = 0;
   for (let offset = first; offset < total; ) {
     const length = lengthAt(slot, asCame, offset, total, space);
-    const piece = copyPiece(slot, header, 0, header + offset, length);
+    piece = takePiece(piece, room);
+    copyPiece(piece, slot, header, 0, header + offset, length);
     const head = <usize>load<u32>(piece, Slot.IP);
     if (header > <u32>Ipv4.SIZE) blankOptions(head, header);
     offset += length;
@@ -97,7 +100,8 @@ export function fragment6(slot: usize, mtu: u32): usize {
   if (mtu < header + Ipv6.FRAGMENT_SIZE + 8) return refuse(slot, Reason.MTU_EXCEEDED);
   const space = mtu - header - Ipv6.FRAGMENT_SIZE;
   const asCame = cameWithin(slot, ip + <usize>header, total, space);
-  if (freeSlots() < pieces(slot, asCame, total, space)) return refuse(slot, Reason.SLOTS_EXHAUSTED);
+  const room = pieceSize(<u32>ip - load<u32>(slot, Slot.FRAME) + mtu);
+  if (freeSlots() < slotsFor(pieces(slot, asCame, total, space), room)) return refuse(slot, Reason.SLOTS_EXHAUSTED);
 
   const first = lengthAt(slot, asCame, 0, total, space);
   if (first === total) {
@@ -108,9 +112,11 @@ export function fragment6(slot: usize, mtu: u32): usize {
   const id = nextId6();
   store<u8>(name, Ipv6.FRAGMENT);
   let tail = slot;
+  let piece: usize = 0;
   for (let offset = first; offset < total; ) {
     const length = lengthAt(slot, asCame, offset, total, space);
-    const piece = copyPiece(slot, header, Ipv6.FRAGMENT_SIZE, header + offset, length);
+    piece = takePiece(piece, room);
+    copyPiece(piece, slot, header, Ipv6.FRAGMENT_SIZE, header + offset, length);
     const head = <usize>load<u32>(piece, Slot.IP);
     offset += length;
     writeFragmentHeader(head, header, transport, (offset - length) | (offset < total ? 1 : 0), id, length);
@@ -167,7 +173,7 @@ function lengthAt(slot: usize, asCame: bool, offset: u32, total: u32, space: u32
   return left > space ? space & ~7 : left;
 }
 
-/** How many slots the fragments after the first take. */
+/** How many fragments follow the first. */
 function pieces(slot: usize, asCame: bool, total: u32, space: u32): u32 {
   let count: u32 = 0;
   for (let at = lengthAt(slot, asCame, 0, total, space); at < total; count++) {
@@ -177,11 +183,10 @@ function pieces(slot: usize, asCame: bool, total: u32, space: u32): u32 {
 }
 
 /**
- * A new slot with the bytes before the IP header, `header` bytes of it, `gap` bytes unset, and `length` bytes of the
- * packet from `offset` (from the IP header on). A free slot MUST be there.
+ * Makes `piece` the bytes before the IP header, `header` bytes of it, `gap` bytes unset, and `length` bytes of the packet
+ * from `offset` (from the IP header on).
  */
-function copyPiece(slot: usize, header: u32, gap: u32, offset: u32, length: u32): usize {
-  const piece = takeSlot();
+function copyPiece(piece: usize, slot: usize, header: u32, gap: u32, offset: u32, length: u32): void {
   const from = <usize>load<u32>(slot, Slot.FRAME);
   const ip = <usize>load<u32>(slot, Slot.IP);
   const to = <usize>load<u32>(piece, Slot.FRAME);
@@ -196,7 +201,6 @@ function copyPiece(slot: usize, header: u32, gap: u32, offset: u32, length: u32)
   const ethernet = <usize>load<u32>(slot, Slot.ETHERNET);
   if (ethernet !== 0) store<u32>(piece, <u32>(ethernet - from + to), Slot.ETHERNET);
   cutTo(piece, data + <usize>length);
-  return piece;
 }
 
 /** Options that only the first fragment carries become no-operations; the header keeps its length. */

@@ -7,7 +7,7 @@
 import * as Port from "./layout/port";
 import * as Reason from "./layout/reason";
 import * as Slot from "./layout/slot";
-import { copyContext, freeSlots, takeSlot } from "./table/slot";
+import { copyContext, freeSlots, pieceSize, slotsFor, takePiece } from "./table/slot";
 import { load16, load32, store16, store32 } from "./wire/bytes";
 import { checksum, pseudo4, pseudo6 } from "./wire/checksum";
 import * as Ipv4 from "./wire/ipv4";
@@ -59,13 +59,16 @@ export function segment(slot: usize): usize {
   if (header < <u32>Udp.SIZE || data > end) return refuse(slot, Reason.VNET_HEADER_BAD);
   const total = <u32>(end - data);
   const count: u32 = total === 0 ? 1 : (total + size - 1) / size;
-  if (count - 1 > freeSlots()) return refuse(slot, Reason.SLOTS_EXHAUSTED);
+  const room = pieceSize(<u32>(data - vnet) + size);
+  if (slotsFor(count - 1, room) > freeSlots()) return refuse(slot, Reason.SLOTS_EXHAUSTED);
 
   clearVnet(vnet);
   let tail = slot;
+  let piece: usize = 0;
   for (let i: u32 = 1; i < count; i++) {
     const offset = i * size;
-    const piece = copySegment(slot, vnet, data, offset, offset + size < total ? size : total - offset);
+    piece = takePiece(piece, room);
+    copySegment(piece, slot, vnet, data, offset, offset + size < total ? size : total - offset);
     finish(piece, isTcp, i, offset, i + 1 === count);
     store<u32>(tail, <u32>piece, Slot.NEXT);
     tail = piece;
@@ -87,9 +90,8 @@ function clearVnet(vnet: usize): void {
   store<u32>(vnet, 0, 8);
 }
 
-/** A new slot with the headers, which end at `data`, and `length` bytes of payload from `offset`. */
-function copySegment(slot: usize, frame: usize, data: usize, offset: u32, length: u32): usize {
-  const piece = takeSlot();
+/** Makes `piece` the headers, which end at `data`, and `length` bytes of payload from `offset`. */
+function copySegment(piece: usize, slot: usize, frame: usize, data: usize, offset: u32, length: u32): void {
   const to = <usize>load<u32>(piece, Slot.FRAME);
   const headers = data - frame;
   memory.copy(to, frame, headers);
@@ -101,7 +103,6 @@ function copySegment(slot: usize, frame: usize, data: usize, offset: u32, length
   move(piece, slot, Slot.IP, frame, to);
   move(piece, slot, Slot.TRANSPORT, frame, to);
   move(piece, slot, Slot.NEXT_HEADER, frame, to);
-  return piece;
 }
 
 function move(piece: usize, slot: usize, offset: i32, from: usize, to: usize): void {

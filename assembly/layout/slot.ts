@@ -55,6 +55,10 @@ export const SERVICE = 96;
 /** Scratch of schedulers and helpers. */
 export const SCRATCH = 100;
 
+/** Where several small frames share a slot (table/slot, takePiece): the slot's address, and there how many are left. */
+export const HOME = 108;
+export const PIECES = 112;
+
 export const DESCRIPTOR_SIZE = 128;
 
 // FLAGS

@@ -7,6 +7,8 @@ import * as Memory from "../layout/memory";
 import * as Slot from "../layout/slot";
 import { setWord, word } from "./memory";
 
+const PIECE_MINIMUM: u32 = 2048;
+
 /** Puts every slot of the region in the free list. The one of the lowest address is taken first. */
 export function initSlots(): void {
   const base = <usize>word(Memory.SLOTS_BASE);
@@ -31,11 +33,53 @@ export function takeSlot(): usize {
   return slot;
 }
 
-/** Ends the ownership of `slot`. Its NEXT is overwritten. */
+/** Ends the ownership of `slot`. Its NEXT is overwritten. A piece's slot is free when its last piece is. */
 export function giveSlot(slot: usize): void {
+  const home = <usize>load<u32>(slot, Slot.HOME);
+  if (home !== 0) {
+    const left = load<u32>(home, Slot.PIECES) - 1;
+    store<u32>(home, left, Slot.PIECES);
+    if (left !== 0) return;
+    slot = home;
+  }
   store<u32>(slot, word(Memory.FREE_SLOT), Slot.NEXT);
   setWord(Memory.FREE_SLOT, <u32>slot);
   setWord(Memory.FREE_SLOT_COUNT, word(Memory.FREE_SLOT_COUNT) + 1);
+}
+
+/** Bytes that a piece takes whose frame has `length` bytes. Never so few that an ICMP error would not fit. */
+export function pieceSize(length: u32): u32 {
+  const size: u32 = (<u32>Slot.FRAME_AT + length + 63) & ~63;
+  return size < PIECE_MINIMUM ? PIECE_MINIMUM : size;
+}
+
+/** How many slots `count` pieces of `size` bytes take. */
+export function slotsFor(count: u32, size: u32): u32 {
+  const each = <u32>Slot.SIZE / size;
+  return each === 0 ? count : (count + each - 1) / each;
+}
+
+/**
+ * A slot for a frame that is known to be small, `size` bytes of it: the place after `last` in the same slot if there is
+ * one, else at the begin of a new slot (`last` 0: always); 0 when there is none left. In all but its length it is a
+ * slot like others. A super-frame's segments so take two slots instead of forty.
+ */
+export function takePiece(last: usize, size: u32): usize {
+  const home: usize = last === 0 ? 0 : <usize>load<u32>(last, Slot.HOME);
+  if (home !== 0) {
+    const piece = last + <usize>size;
+    if (piece + <usize>size <= home + <usize>Slot.SIZE) {
+      store<u32>(home, load<u32>(home, Slot.PIECES) + 1, Slot.PIECES);
+      resetSlot(piece);
+      store<u32>(piece, <u32>home, Slot.HOME);
+      return piece;
+    }
+  }
+  const slot = takeSlot();
+  if (slot === 0) return 0;
+  store<u32>(slot, <u32>slot, Slot.HOME);
+  store<u32>(slot, 1, Slot.PIECES);
+  return slot;
 }
 
 /** Gives back every slot of the chain that begins with `slot` (0 is none). */
@@ -61,11 +105,6 @@ export function freeSlots(): u32 {
 /** Bytes to the left of the frame that may still be written. */
 export function headroom(slot: usize): u32 {
   return load<u32>(slot, Slot.FRAME) - <u32>(slot + Slot.DESCRIPTOR_SIZE);
-}
-
-/** Bytes from `at`, an address inside the slot, to the slot's end. */
-export function roomFrom(slot: usize, at: usize): u32 {
-  return <u32>(slot + Slot.SIZE - at);
 }
 
 /**

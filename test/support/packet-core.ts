@@ -9,6 +9,7 @@ import * as Slot from "../../assembly/layout/slot.js";
 interface Exports {
   initSlots(): void;
   takeSlot(): number;
+  takePiece(last: number, size: number): number;
   giveSlot(slot: number): void;
   giveChain(slot: number): void;
   resetSlot(slot: number): void;

@@ -11,7 +11,7 @@ const CWR = 0x80;
 let core: PacketCore;
 
 beforeAll(async () => {
-  core = await PacketCore.create(80, 16);
+  core = await PacketCore.create(12, 16);
 });
 beforeEach(() => core.reset());
 
