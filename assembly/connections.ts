@@ -10,6 +10,7 @@ import { isSpare } from "./protocol/tcp";
 import * as Table from "./table/connection";
 import { count, now, setWord, word } from "./table/memory";
 import { bindConnection, unbindConnection } from "./table/server";
+import { copy16 } from "./wire/bytes";
 
 /** What a new connection lives for until its protocol says otherwise, as in the kernel. */
 const INITIAL: u32 = 3 * Memory.TICKS_PER_SECOND;
@@ -57,6 +58,16 @@ export function create(
     Table.free(connection);
     return 0;
   }
+  if (server !== 0 && <u32>load<u8>(server, Server.FAMILY) !== family) {
+    const more = Table.extend(connection);
+    if (more === 0) {
+      Table.free(connection);
+      return 0;
+    }
+    copy16(more + Connection.EXTENSION_SERVER, server + Server.ADDRESS);
+    store<u32>(connection, 0, Connection.SERVER_ADDRESS);
+    store<u32>(connection, load<u32>(connection, Connection.FLAGS) | Connection.FLAG_MIXED, Connection.FLAGS);
+  }
   if (server !== 0) bindConnection(connection, server);
   if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_ONE_PACKET) === 0) Table.link(connection);
   Table.restart(connection);
@@ -98,6 +109,24 @@ export function tickConnections(): void {
       return;
     }
   }
+}
+
+/** How many records one breath looks at for servers that are gone. */
+const SWEEP_STEP: u32 = 4096;
+
+/** Ends connections whose server is gone, a part of the table at a time (expire_nodest_conn). */
+export function sweepConnections(): void {
+  let left = word(Memory.SWEEP);
+  if (left === 0) return;
+  const base = <usize>word(Memory.CONNECTIONS_BASE);
+  for (let i: u32 = 0; i < SWEEP_STEP && left !== 0; i++) {
+    left--;
+    const connection = base + ((<usize>left) << 6);
+    if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_USED) === 0) continue;
+    const server = <usize>load<u32>(connection, Connection.SERVER);
+    if (server !== 0 && !isAvailable(server)) expire(connection);
+  }
+  setWord(Memory.SWEEP, left);
 }
 
 /** Makes room: the embryonic or closing connection that would end soonest goes. False when all are worth keeping. */

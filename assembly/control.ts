@@ -15,13 +15,15 @@ import { announceOn } from "./link";
 import { ensureNeighbour, flushNeighbours, forgetNeighbour } from "./neighbour";
 import { serverAdded, serverEdited, serverRemoved, start, stop } from "./scheduler/index";
 import { dropIfUnused, ensureAddress, findAddress } from "./table/address";
-import { now, setSetting, setWord, word } from "./table/memory";
+import { now, setSetting, setting, setWord, word } from "./table/memory";
 import { findPort } from "./table/port";
 import { insertRoute, mask4, nextRoute, removeRoute } from "./table/route";
 import { allocateServer, appendServer, bindToService, detachServer, findServer, reclaim, retire } from "./table/server";
 import { allocateService, findByMark, findExact, freeService, linkService, unlinkService } from "./table/service";
 import { startRates, totals } from "./table/stats";
 import { copy16, copyMac, isZero16, swap16 } from "./wire/bytes";
+import { isMulticast } from "./wire/ipv4";
+import * as Ipv6 from "./wire/ipv6";
 
 const ZERO: usize = Memory.LAYOUT_BASE + Memory.ZERO;
 
@@ -136,7 +138,6 @@ export function serviceAdd(): u32 {
   linkService(service);
   startRates(service + Service.STATS, service + Service.RATES);
   takeVirtual(service);
-  setWord(Memory.ENABLED, 1);
   changed();
   return <u32>service;
 }
@@ -163,10 +164,16 @@ export function serviceEdit(): u32 {
   return <u32>service;
 }
 
+/** Connections of servers that are gone will be looked for, where that is asked for. */
+function sweep(): void {
+  if (setting(Setting.EXPIRE_NODEST_CONN) !== 0) setWord(Memory.SWEEP, word(Memory.CONNECTION_HIGH));
+}
+
 function dropServer(service: usize, server: usize): void {
   detachServer(service, server);
   retire(server);
   serverRemoved(service, server);
+  sweep();
 }
 
 function dropService(service: usize): void {
@@ -178,6 +185,7 @@ function dropService(service: usize): void {
     retire(server);
     store<u32>(server, 0, Server.SERVICE);
   }
+  sweep();
   leaveVirtual(service);
   unlinkService(service);
   freeService(service);
@@ -218,6 +226,7 @@ function fillServer(server: usize): void {
     store<u32>(server, now(), Server.QUIESCED_SINCE);
   store<i32>(server, weight, Server.WEIGHT);
   store<u32>(server, load<u32>(at, Request.FORWARDING), Server.FORWARDING);
+  store<u8>(server, Server.ROUTE_NONE, Server.ROUTE_MODE);
   store<u8>(server, <u8>load<u32>(at, Request.TUNNEL_TYPE), Server.TUNNEL_TYPE);
   store<u16>(server, <u16>swap16(load<u32>(at, Request.TUNNEL_PORT)), Server.TUNNEL_PORT);
   store<u8>(server, <u8>load<u32>(at, Request.TUNNEL_FLAGS), Server.TUNNEL_FLAGS);
@@ -255,9 +264,23 @@ function badServer(): i32 {
   return 0;
 }
 
+/** Whether a server may have this address: unicast, or one of ours. */
+function isUnicast(family: u32, address: usize): bool {
+  if (family === 4) {
+    const addressBe = load<u32>(address);
+    if (addressBe === 0 || addressBe === 0xffffffff || isMulticast(addressBe)) return false;
+    const record = findAddress(4, address);
+    return record === 0 || (load<u8>(record, Address.FLAGS) & Address.FLAG_BROADCAST) === 0;
+  }
+  if (findAddress(6, address) !== 0) return true;
+  return !isZero16(address) && !Ipv6.isMulticast(address) && !Ipv6.isLinkLocal(address);
+}
+
 export function serverAdd(): u32 {
   const service = requested();
   if (service === 0) return fail(Errno.ESRCH);
+  if (!isUnicast(load<u32>(request(), Request.SERVER_FAMILY), request() + Request.SERVER_ADDRESS))
+    return fail(Errno.EINVAL);
   const bad = badServer();
   if (bad !== 0) return fail(bad);
   if (requestedServer(service) !== 0) return fail(Errno.EEXIST);

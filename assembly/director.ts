@@ -9,7 +9,7 @@ import { answerIcmp4, deliverLocally, noRoute, packetTooBig } from "./answer";
 import { receiveArp } from "./arp";
 import { findTransport6 } from "./extension-header";
 import { decrementTtl, isTooBig } from "./forward";
-import { compileOptions } from "./ip-options";
+import { compileOptions, restamp } from "./ip-options";
 import { CONTINUE, receiveError, receiveIn, receiveOut } from "./ipvs";
 import * as Address from "./layout/address";
 import * as Memory from "./layout/memory";
@@ -25,7 +25,7 @@ import { ABSORBED, DROPPED, reassemble } from "./reassembly";
 import { isIcmp } from "./reply";
 import { drop } from "./send";
 import { findAddress4, findAddress6 } from "./table/address";
-import { word } from "./table/memory";
+import { isEnabled, word } from "./table/memory";
 import { isLink } from "./table/port";
 import { findRoute } from "./table/route";
 import { deliver, destinationAt } from "./transmit";
@@ -46,6 +46,7 @@ export function receive(slot: usize): i32 {
   store<u32>(slot, 0, Slot.MARK);
   store<u32>(slot, 0, Slot.CONNECTION);
   store<u16>(slot, 0, Slot.FRAGMENT_LARGEST);
+  store<u32>(slot, 0, Slot.SCRATCH);
   store<u64>(slot, 0, Slot.BODY);
   store<u32>(slot, 0, Slot.LINK_LENGTH);
   if (length > <u32>Slot.FRAME_MAX) return drop(slot, Reason.FRAME_OVERSIZED);
@@ -255,7 +256,7 @@ function routeOn(fragmentOrWhole: usize): i32 {
     }
     decrementTtl(slot);
   }
-  if (word(Memory.ENABLED) !== 0 && (isIcmp(slot) || isKnown(<i32>load<u8>(slot, Slot.PROTOCOL)))) {
+  if (isEnabled(family) && (isIcmp(slot) || isKnown(<i32>load<u8>(slot, Slot.PROTOCOL)))) {
     slot = whole(slot);
     if (slot <= DROPPED)
       return slot === ABSORBED ? Verdict.CONSUMED : drop(fragmentOrWhole, <i32>load<u8>(fragmentOrWhole, Slot.REASON));
@@ -264,8 +265,10 @@ function routeOn(fragmentOrWhole: usize): i32 {
       const verdict = receiveError(slot);
       if (verdict !== CONTINUE) return verdict;
     }
+    const source = family === 4 ? load<u32>(<usize>load<u32>(slot, Slot.IP), Ipv4.SOURCE) : 0;
     const verdict = receiveOut(slot);
     if (verdict !== CONTINUE) return verdict;
+    if (family === 4 && load<u32>(<usize>load<u32>(slot, Slot.IP), Ipv4.SOURCE) !== source) restamp(slot);
   }
   return deliver(slot);
 }

@@ -26,6 +26,7 @@ function defaults(): void {
   setSetting(Setting.TIMEOUT_UDP, 5 * MINUTE);
   setSetting(Setting.ICMP_RATE, 1000);
   setSetting(Setting.NEIGHBOUR_QUEUE, 101);
+  setSetting(Setting.KERNEL_QUIRKS, 1);
 }
 
 export function format(): void {

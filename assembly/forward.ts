@@ -3,19 +3,31 @@
 import { deliverLocally, hostUnreachable, packetTooBig, timeExceeded } from "./answer";
 import * as dr from "./forwarding/dr";
 import { serverAddress, toServer } from "./forwarding/nat";
+import { encapsulate, tunnelOverheadOf } from "./forwarding/tunnel";
 import * as Connection from "./layout/connection";
 import * as Forwarding from "./layout/forwarding";
+import * as Port from "./layout/port";
 import * as Reason from "./layout/reason";
+import * as Route from "./layout/route";
+import * as Server from "./layout/server";
+import * as Setting from "./layout/setting";
 import * as Slot from "./layout/slot";
+import * as Verdict from "./layout/verdict";
+import { scratch, sourceFor4 } from "./link";
 import { setNextHop } from "./neighbour";
+import { segment } from "./segmentation";
 import { drop } from "./send";
+import { now, reached, setting } from "./table/memory";
 import { isOurs } from "./table/ours";
 import { isLink } from "./table/port";
 import { findRoute } from "./table/route";
-import { deliver, isSuperFrame, wireLength } from "./transmit";
-import { load16 } from "./wire/bytes";
+import { deliver, destinationAt, isSuperFrame, wireLength } from "./transmit";
+import { copy16, isZero16, load16 } from "./wire/bytes";
 import * as Ipv4 from "./wire/ipv4";
 import * as Ipv6 from "./wire/ipv6";
+
+/** Smallest MTU that a tunnel may leave for the packet inside (RFC 791). */
+const TUNNEL_MTU_MIN: u32 = 68;
 
 /** TTL or hop limit, one less; false when the packet dies here: its sender has been told. */
 export function decrementTtl(slot: usize): bool {
@@ -48,15 +60,21 @@ export function isTooBig(slot: usize, mtu: u32): bool {
   return wireLength(slot) > mtu;
 }
 
+function isLoopback(family: u32, address: usize): bool {
+  return family === 4 ? Ipv4.isLoopback(load<u32>(address)) : Ipv6.isLoopback(address);
+}
+
 /**
  * Sends on to the server. `isError`: an ICMP error about the connection, whose translation is done and which is never
  * refused for its size. Returns the frame's verdict.
  */
 export function toRealServer(slot: usize, connection: usize, isError: bool): i32 {
   const method = <i32>(load<u32>(connection, Connection.FLAGS) & Connection.METHOD_MASK);
+  const server = <usize>load<u32>(connection, Connection.SERVER);
+  if (method === Forwarding.LOCAL) return deliverLocally(slot);
+  if (method === Forwarding.TUNNEL && server !== 0) return throughTunnel(slot, server, isError);
   const family = <u32>load<u8>(slot, Slot.FAMILY);
   const address = serverAddress(connection);
-  if (method === Forwarding.LOCAL) return deliverLocally(slot);
   if (isLoopback(family, address) || isOurs(family, address)) {
     if (method === Forwarding.NAT) {
       if (isLoopback(family, address)) return drop(slot, Reason.DESTINATION_INVALID);
@@ -77,10 +95,12 @@ export function toRealServer(slot: usize, connection: usize, isError: bool): i32
     return drop(slot, Reason.MTU_EXCEEDED);
   }
   store<u16>(slot, <u16>(<u32>load<u16>(slot, Slot.FLAGS) & ~Slot.TO_DIRECTOR), Slot.FLAGS);
+  const plain = lookedUpPlain(server, method);
   if (method === Forwarding.NAT) {
     if (!isError) toServer(slot, connection);
   } else if (method === Forwarding.DR) {
     if (!isLink(<usize>load<u32>(slot, Slot.PORT_OUT))) return drop(slot, Reason.TUNNEL_UNSUPPORTED);
+    if (plain) setNextHop(slot, route, destinationAt(slot));
     dr.prepare(slot);
   } else {
     return drop(slot, Reason.TUNNEL_UNSUPPORTED);
@@ -88,6 +108,79 @@ export function toRealServer(slot: usize, connection: usize, isError: bool): i32
   return deliver(slot);
 }
 
-function isLoopback(family: u32, address: usize): bool {
-  return family === 4 ? Ipv4.isLoopback(load<u32>(address)) : Ipv6.isLoopback(address);
+/**
+ * A quirk of the kernel: a server's route is looked up once, and when a NAT connection did it after an edit, packets of
+ * direct routing use it too, whose next hop is then their own destination. Only with KERNEL_QUIRKS.
+ */
+function lookedUpPlain(server: usize, method: i32): bool {
+  if (server === 0 || setting(Setting.KERNEL_QUIRKS) === 0) return false;
+  const mode = load<u8>(server, Server.ROUTE_MODE);
+  if (mode === Server.ROUTE_NONE) {
+    store<u8>(server, method === Forwarding.DR ? Server.ROUTE_DIRECT : Server.ROUTE_PLAIN, Server.ROUTE_MODE);
+    return false;
+  }
+  return mode === Server.ROUTE_PLAIN;
+}
+
+/** MTU of the way to a server: its port's, or less where an ICMP error has said so. */
+function pathMtu(server: usize, linkMtu: u32): u32 {
+  const learned = load<u32>(server, Server.PATH_MTU);
+  if (learned === 0) return linkMtu;
+  if (reached(now(), load<u32>(server, Server.PATH_MTU_UNTIL))) {
+    store<u32>(server, 0, Server.PATH_MTU);
+    return linkMtu;
+  }
+  return learned < linkMtu ? learned : linkMtu;
+}
+
+/** Tunnelling: the packet whole behind an outer header to the server (ip_vs_tunnel_xmit). */
+function throughTunnel(slot: usize, server: usize, isError: bool): i32 {
+  const outerFamily = <u32>load<u8>(server, Server.FAMILY);
+  const address = server + Server.ADDRESS;
+  if (isLoopback(outerFamily, address) || isOurs(outerFamily, address)) return deliverLocally(slot);
+  const route = findRoute(outerFamily, address);
+  if (route === 0) {
+    hostUnreachable(slot);
+    return drop(slot, Reason.NO_ROUTE);
+  }
+  if (!decrementTtl(slot)) return drop(slot, Reason.TTL_EXPIRED);
+  const port = <usize>load<u32>(route, Route.PORT);
+  const link = load<u32>(route, Route.MTU) !== 0 ? load<u32>(route, Route.MTU) : load<u32>(port, Port.MTU);
+  const path = pathMtu(server, link);
+  store<u16>(server, <u16>path, Server.ROUTE_MTU);
+  const overhead = tunnelOverheadOf(server, slot);
+  if (path < overhead + TUNNEL_MTU_MIN) return drop(slot, Reason.MTU_EXCEEDED);
+  const mtu = path - overhead;
+  const discovery = setting(Setting.PMTU_DISC) !== 0;
+  if (!isError && discovery && isTooBig(slot, mtu)) {
+    packetTooBig(slot, mtu);
+    return drop(slot, Reason.MTU_EXCEEDED);
+  }
+  store<u16>(slot, <u16>(<u32>load<u16>(slot, Slot.FLAGS) & ~Slot.TO_DIRECTOR), Slot.FLAGS);
+  if (!isSuperFrame(slot)) return tunnelOne(slot, server, route, discovery);
+  // A device knows no super-frame of tunnelled packets: it is cut here, each piece with an outer header of its own.
+  let part = segment(slot);
+  if (part === 0) return drop(slot, Reason.SLOTS_EXHAUSTED);
+  let verdict: i32 = Verdict.FORWARD;
+  for (let first = true; part !== 0; first = false) {
+    const next = <usize>load<u32>(part, Slot.NEXT);
+    const result = tunnelOne(part, server, route, discovery);
+    if (first) verdict = result;
+    part = next;
+  }
+  return verdict;
+}
+
+function tunnelOne(slot: usize, server: usize, route: usize, mayForbid: bool): i32 {
+  const port = <usize>load<u32>(route, Route.PORT);
+  const address = server + Server.ADDRESS;
+  const source = scratch();
+  if (load<u8>(server, Server.FAMILY) === 4) {
+    store<u32>(source, sourceFor4(port, address));
+  } else {
+    copy16(source, isZero16(route + Route.SOURCE) ? port + Port.ADDRESS6 : route + Route.SOURCE);
+  }
+  if (!encapsulate(slot, server, source, mayForbid)) return drop(slot, <i32>load<u8>(slot, Slot.REASON));
+  setNextHop(slot, route, address);
+  return deliver(slot);
 }

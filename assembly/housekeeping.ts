@@ -1,7 +1,7 @@
 /** What happens as time passes, frames or not. */
 
 import { hostUnreachable, timeExceeded } from "./answer";
-import { tickConnections } from "./connections";
+import { sweepConnections, tickConnections } from "./connections";
 import * as Counters from "./layout/counters";
 import * as Memory from "./layout/memory";
 import * as Reason from "./layout/reason";
@@ -83,12 +83,13 @@ function tickSecond(): void {
 /** Drives every timer, and says how long a worker may block (header IDLE_MS). */
 export function keepHouse(): void {
   tickConnections();
+  sweepConnections();
   endUnreachable();
   tickFragments();
   tickRates();
   tickSecond();
   let idle: u32 = IDLE_MAX;
-  if (word(Memory.WHEEL_DUE) !== 0) {
+  if (word(Memory.WHEEL_DUE) !== 0 || word(Memory.SWEEP) !== 0) {
     idle = Memory.TICK_MS;
   } else if (word(Memory.NEIGHBOUR_COUNT) !== 0) {
     const left = <i32>(word(Memory.NEIGHBOUR_TICK) - now());

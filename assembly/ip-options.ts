@@ -65,6 +65,7 @@ export function compileOptions(slot: usize, route: usize): bool {
       if (pointer <= length) {
         if (pointer + 3 > length) return problem(slot, at + 2);
         store<u32>(at + pointer - 1, ours);
+        stamped(slot, at + pointer - 1, 0);
         store<u8>(at, <u8>(pointer + 4), 2);
         changed = true;
       }
@@ -81,6 +82,7 @@ export function compileOptions(slot: usize, route: usize): bool {
         } else if (mode === TIMESTAMP_ADDRESS) {
           if (pointer + 7 > length) return problem(slot, at + 2);
           store<u32>(stamp, ours);
+          stamped(slot, stamp, 2);
           stamp += 4;
           store<u8>(at, <u8>(pointer + 8), 2);
         } else if (mode === TIMESTAMP_PRESPECIFIED) {
@@ -108,6 +110,22 @@ export function compileOptions(slot: usize, route: usize): bool {
   }
   if (changed) Ipv4.seal(ip);
   return true;
+}
+
+/** Remembers where our address was put: a translated packet is stamped anew. Half 0 record route, 2 timestamp. */
+function stamped(slot: usize, at: usize, half: usize): void {
+  store<u16>(slot + half, <u16>(at - <usize>load<u32>(slot, Slot.IP)), Slot.SCRATCH);
+}
+
+/** The source of the packet was changed: what it says of its way is changed with it (snat_reroute). */
+export function restamp(slot: usize): void {
+  const ip = <usize>load<u32>(slot, Slot.IP);
+  const places = load<u32>(slot, Slot.SCRATCH);
+  if (places === 0) return;
+  const source = load<u32>(ip, Ipv4.SOURCE);
+  if ((places & 0xffff) !== 0) store<u32>(ip + <usize>(places & 0xffff), source);
+  if (places >> 16 !== 0) store<u32>(ip + <usize>(places >> 16), source);
+  Ipv4.seal(ip);
 }
 
 function ourAddress(slot: usize, route: usize): u32 {

@@ -27,11 +27,12 @@ import { headerIsWhole, isError, isIcmp, REFUSED, respond, respondError } from "
 import { pick } from "./scheduler/index";
 import { drop } from "./send";
 import { restart } from "./table/connection";
-import { setting, word } from "./table/memory";
+import { isEnabled, setting, setWord, word } from "./table/memory";
 import { hasRealServer } from "./table/real";
 import { FTP_DATA_PORT, FTP_PORT, findService } from "./table/service";
 import { countConnection, countPacketIn } from "./table/stats";
 import { destinationAt, packetLength, sourceAt } from "./transmit";
+import { receiveTunnelError } from "./tunnel-error";
 import { transportChecksumIsRight } from "./verify";
 import { copy16 } from "./wire/bytes";
 import * as Icmp from "./wire/icmp";
@@ -165,6 +166,18 @@ function refuse(slot: usize, service: usize): i32 {
   return drop(slot, Reason.NO_SERVER);
 }
 
+/** drop_packet 3: one in am_droprate of the packets that would open a connection is dropped, the first at once. */
+function isUnlucky(): bool {
+  if (setting(Setting.DROP_PACKET) !== 3) return false;
+  const left = word(Memory.DROP_RATE_COUNT) - 1;
+  if (<i32>left > 0) {
+    setWord(Memory.DROP_RATE_COUNT, left);
+    return false;
+  }
+  setWord(Memory.DROP_RATE_COUNT, setting(Setting.AM_DROPRATE));
+  return true;
+}
+
 /** A packet without connection: scheduled, refused, or nobody's. */
 function open(slot: usize): i32 {
   const protocol = <i32>load<u8>(slot, Slot.PROTOCOL);
@@ -187,6 +200,7 @@ function open(slot: usize): i32 {
     ZERO,
   );
   if (service === 0) return CONTINUE;
+  if (isUnlucky()) return drop(slot, Reason.DROP_SETTING);
   const connection = schedule(slot, service);
   if (connection === IGNORED) return CONTINUE;
   if (connection === NO_SERVER) return refuse(slot, service);
@@ -207,7 +221,7 @@ function forwardOn(slot: usize, connection: usize): i32 {
 
 /** A packet for one of the director's addresses. */
 export function receiveIn(slot: usize): i32 {
-  if (word(Memory.ENABLED) === 0) return CONTINUE;
+  if (!isEnabled(<u32>load<u8>(slot, Slot.FAMILY))) return CONTINUE;
   const outcome = receiveOut(slot);
   if (outcome !== CONTINUE) return outcome;
   if (isIcmp(slot)) return receiveError(slot);
@@ -262,6 +276,10 @@ export function receiveError(slot: usize): i32 {
   const icmp = <usize>load<u32>(slot, Slot.TRANSPORT);
   if (icmp + Icmp.SIZE > <usize>load<u32>(slot, Slot.END)) return drop(slot, Reason.ICMP_MALFORMED);
   if (!isError(slot)) return CONTINUE;
+  if (load<u8>(slot, Slot.FAMILY) === 4 && (<u32>load<u16>(slot, Slot.FLAGS) & Slot.TO_DIRECTOR) !== 0) {
+    const verdict = receiveTunnelError(slot, icmp + Icmp.SIZE);
+    if (verdict !== CONTINUE) return verdict;
+  }
   if (!parseEmbedded(slot, icmp + Icmp.SIZE)) return CONTINUE;
   if (!isKnown(<i32>load<u8>(EMBEDDED, Slot.PROTOCOL))) return CONTINUE;
   const connection = incoming(EMBEDDED, true);

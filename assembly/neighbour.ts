@@ -128,7 +128,9 @@ function enter(entry: usize, state: i32): void {
   store<u8>(entry, <u8>state, Neighbour.STATE);
 }
 
-function wakeAt(entry: usize, tick: u32): void {
+/** A timer runs late, to the next eighth tick, as the kernel's of this length do. */
+function wakeAt(entry: usize, wanted: u32): void {
+  const tick = (wanted + 8) & ~7;
   store<u32>(entry, tick, Neighbour.NEXT_PROBE);
   if (<i32>(tick - word(Memory.NEIGHBOUR_TICK)) < 0) setWord(Memory.NEIGHBOUR_TICK, tick);
 }
@@ -279,8 +281,7 @@ export function tickNeighbours(): usize {
         continue;
       }
       probe(entry, <usize>load<u32>(entry, Neighbour.QUEUE_HEAD));
-      store<u32>(entry, due + SECOND, Neighbour.NEXT_PROBE);
-      if (reached(now(), due + SECOND)) store<u32>(entry, now() + SECOND, Neighbour.NEXT_PROBE);
+      wakeAt(entry, now() + SECOND);
     }
     const next = load<u32>(entry, Neighbour.NEXT_PROBE);
     if (<i32>(next - soonest) < 0) soonest = next;

@@ -4,14 +4,13 @@ import { EMBEDDED, parseEmbedded } from "./embedded";
 import { rewriteError, toClient } from "./forwarding/nat";
 import * as Connection from "./layout/connection";
 import * as Forwarding from "./layout/forwarding";
-import * as Memory from "./layout/memory";
 import * as Protocol from "./layout/protocol";
 import * as Slot from "./layout/slot";
 import { outgoing } from "./lookup";
 import { DIRECTION_OUT } from "./protocol/direction";
 import { hasPorts, isKnown, transition } from "./protocol/index";
 import { restart } from "./table/connection";
-import { word } from "./table/memory";
+import { isEnabled } from "./table/memory";
 import { countPacketOut } from "./table/stats";
 import { packetLength } from "./transmit";
 import { transportChecksumIsRight } from "./verify";
@@ -78,7 +77,7 @@ export function respondError(slot: usize): i32 {
 
 /** A packet that the director itself sends may be the answer of a real server that it is. */
 export function replyFromDirector(slot: usize): void {
-  if (word(Memory.ENABLED) === 0) return;
+  if (!isEnabled(<u32>load<u8>(slot, Slot.FAMILY))) return;
   if (isIcmp(slot)) {
     respondError(slot);
     return;

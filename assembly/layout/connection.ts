@@ -83,3 +83,5 @@ export const FLAG_HELPER = 0x40000;
 export const FLAG_FULL_NAT = 0x80000;
 /** Ours: the IPv6 addresses are in the extension. */
 export const FLAG_IPV6 = 0x100000;
+/** Ours: the server's address is of the other family, and in the extension. */
+export const FLAG_MIXED = 0x200000;

@@ -139,8 +139,13 @@ export const CURRENT_QUEUE = 664;
 export const HOLD_DEPTH = 668;
 /** Level that the wheel is at within WHEEL_TICK. */
 export const WHEEL_LEVEL = 672;
-/** Services whose real servers are reached by NAT: only then are forwarded packets looked up (nat_icmp_send). */
-export const ENABLED = 676;
+/** How many services there are per family. With none, packets pass by the whole of IPVS, as the kernel's hooks go. */
+export const ENABLED_4 = 676;
+export const ENABLED_6 = 704;
+/** Connections that are still to be looked at for servers that are gone (expire_nodest_conn). */
+export const SWEEP = 708;
+/** When removed servers are looked at next. */
+export const TRASH_TICK = 712;
 /** Ticks at which the last gratuitous ARP went out. */
 export const ANNOUNCED = 680;
 export const FTP_SERVICE_COUNT = 684;

@@ -40,7 +40,15 @@ export const PATH_MTU = 244;
 export const PATH_MTU_UNTIL = 248;
 /** Service family when it differs (IPv6 tunnel server of an IPv4 service). */
 export const SERVICE_FAMILY = 252;
-export const HASH_NEXT = 254;
+/** Which method last looked up the route to it: see forward.ts. */
+export const ROUTE_MODE = 253;
+
+/** MTU of the way as it was when a packet last went through the tunnel. */
+export const ROUTE_MTU = 254;
+
+export const ROUTE_NONE = 0;
+export const ROUTE_PLAIN = 1;
+export const ROUTE_DIRECT = 2;
 
 export const STATE_FREE = 0;
 export const STATE_LIVE = 1;

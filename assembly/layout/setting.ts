@@ -33,8 +33,8 @@ export const MSS_CLAMP = 28;
 /** wlvs' own: seconds that persistence may go on sending to a server of weight 0 (0: as the kernel, for ever). */
 export const DRAIN_SECONDS = 29;
 /** Seconds that lblc and lblcr remember a destination that is not asked for; 0 is the kernel's default, a day. */
-export const LBLC_EXPIRATION = 30;
-export const LBLCR_EXPIRATION = 31;
+export const LBLC_EXPIRATION = 36;
+export const LBLCR_EXPIRATION = 37;
 
 // Timeouts in ticks: ipvsadm --set.
 export const TIMEOUT_TCP = 32;
@@ -45,3 +45,5 @@ export const COUNT = 64;
 export const ICMP_RATE = 40;
 /** wlvs' own: how many frames may wait for one neighbour. */
 export const NEIGHBOUR_QUEUE = 41;
+/** wlvs' own: what the kernel does by accident is done too (docs/ipvs-parity.md). */
+export const KERNEL_QUIRKS = 35;

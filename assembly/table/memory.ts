@@ -20,6 +20,11 @@ export function setSetting(id: i32, value: u32): void {
   store<u32>(<usize>(Memory.LAYOUT_BASE + Memory.SETTINGS) + ((<usize>id) << 2), value);
 }
 
+/** Whether there is any service of this family. */
+export function isEnabled(family: u32): bool {
+  return word(family === 4 ? Memory.ENABLED_4 : Memory.ENABLED_6) !== 0;
+}
+
 /** Time of the breath, in ticks. */
 export function now(): u32 {
   return load<u32>(<usize>(Memory.LAYOUT_BASE + Memory.NOW));

@@ -5,10 +5,14 @@ import * as Memory from "../layout/memory";
 import * as Server from "../layout/server";
 import * as Service from "../layout/service";
 import { copy16, equal16 } from "../wire/bytes";
-import { now, setWord, word } from "./memory";
+import { now, reached, setWord, word } from "./memory";
 import { startRates } from "./stats";
 
-/** A removed server without connections is remembered this long, as in the kernel: ticks. */
+/**
+ * Removed servers are looked at this often; one that is found without connections is forgotten when it still is so
+ * REMEMBERED later. The kernel's times, in ticks.
+ */
+const TRASH_PERIOD: u32 = 60 * Memory.TICKS_PER_SECOND;
 const REMEMBERED: u32 = 120 * Memory.TICKS_PER_SECOND;
 
 export function allocateServer(): usize {
@@ -72,7 +76,8 @@ export function detachServer(service: usize, server: usize): void {
 export function retire(server: usize): void {
   store<u8>(server, Server.STATE_REMOVED, Server.STATE);
   store<u32>(server, load<u32>(server, Server.FLAGS) & ~Server.FLAG_AVAILABLE, Server.FLAGS);
-  store<u32>(server, now(), Server.QUIESCED_SINCE);
+  store<u32>(server, 0, Server.QUIESCED_SINCE);
+  if (word(Memory.TRASH_HEAD) === 0) setWord(Memory.TRASH_TICK, now() + TRASH_PERIOD);
   const head = <usize>word(Memory.TRASH_HEAD);
   store<u32>(server, <u32>head, Server.NEXT);
   store<u32>(server, 0, Server.PREVIOUS);
@@ -136,12 +141,19 @@ export function bindToService(server: usize, service: usize): void {
 
 /** Forgets removed servers that nothing holds any more. */
 export function forgetRetired(): void {
+  if (word(Memory.TRASH_HEAD) === 0 || !reached(now(), word(Memory.TRASH_TICK))) return;
+  setWord(Memory.TRASH_TICK, now() + TRASH_PERIOD);
   let server = <usize>word(Memory.TRASH_HEAD);
   while (server !== 0) {
     const next = <usize>load<u32>(server, Server.NEXT);
-    if (load<u32>(server, Server.REFERENCES) === 0 && now() - load<u32>(server, Server.QUIESCED_SINCE) >= REMEMBERED) {
-      takeRetired(server);
-      freeServer(server);
+    const idleSince = load<u32>(server, Server.QUIESCED_SINCE);
+    if (load<u32>(server, Server.REFERENCES) === 0) {
+      if (idleSince === 0) {
+        store<u32>(server, now() | 1, Server.QUIESCED_SINCE);
+      } else if (<i32>(now() - idleSince - REMEMBERED) >= 0) {
+        takeRetired(server);
+        freeServer(server);
+      }
     }
     server = next;
   }

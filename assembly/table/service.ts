@@ -72,6 +72,8 @@ export function findService(family: u32, protocol: u32, mark: u32, address: usiz
 
 function countKinds(service: usize, by: u32): void {
   setWord(Memory.SERVICE_COUNT, word(Memory.SERVICE_COUNT) + by);
+  const enabled = load<u8>(service, Service.FAMILY) === 4 ? Memory.ENABLED_4 : Memory.ENABLED_6;
+  setWord(enabled, word(enabled) + by);
   if (load<u32>(service, Service.MARK) !== 0) setWord(Memory.MARK_SERVICE_COUNT, word(Memory.MARK_SERVICE_COUNT) + by);
   else if (load<u16>(service, Service.PORT) === 0) setWord(Memory.NO_PORT_COUNT, word(Memory.NO_PORT_COUNT) + by);
   else if (<u32>load<u16>(service, Service.PORT) === FTP_PORT)
