@@ -158,6 +158,6 @@ export const EMBEDDED = 832;
 /** 16 bytes that stay zero. */
 export const ZERO = 992;
 /** Free records of the fragments region, and the tick at which one of the others may run out. */
-export const FREE_FRAGMENT = 704;
-export const FRAGMENT_DUE = 708;
+export const FREE_FRAGMENT = 756;
+export const FRAGMENT_DUE = 760;
 export const NO_CLIENT_PORT_COUNT = 700;
