@@ -1,7 +1,6 @@
 /** A director in this process, as ipvsadm sees it: refusals come in the kernel's order, with the kernel's errnos. */
 import * as Errno from "../../assembly/layout/errno.js";
 import * as Memory from "../../assembly/layout/memory.js";
-import { addressBytes } from "../address.js";
 import type {
   ConnectionInfo,
   DaemonInfo,
@@ -215,7 +214,6 @@ export class LocalIpvs implements Ipvs {
     this.existing(service, Errno.ESRCH, "add server");
     checkServer(service, server, "add server");
     if (this.findServer(service, server.id) !== undefined) throw ipvsError(Errno.EEXIST, "add server");
-    checkServerAddress(server, "add server");
     this.control.serverAdd(service, server);
   }
 
@@ -255,13 +253,4 @@ function checkServer(service: ServiceId, server: ServerConfig, what: string): vo
   if (server.weight < 0 || server.weight > 0x7fffffff) throw ipvsError(Errno.ERANGE, what);
   if (server.lowerThreshold > server.upperThreshold) throw ipvsError(Errno.ERANGE, what);
   if (server.tunnel?.type === "gue" && server.tunnel.port === 0) throw ipvsError(Errno.EINVAL, what);
-}
-
-/** Only a unicast address can be a server's. */
-function checkServerAddress(server: ServerConfig, what: string): void {
-  const { family, bytes } = addressBytes(server.id.address);
-  const first = bytes[0]!;
-  const zero = bytes.every((byte) => byte === 0);
-  const multicast = family === 4 ? first >= 224 : first === 0xff;
-  if (zero || multicast) throw ipvsError(Errno.EINVAL, what);
 }

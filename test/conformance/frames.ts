@@ -9,6 +9,7 @@ const SCTP = 132;
 const IPIP = 4;
 const GRE = 47;
 const IP6IN = 41;
+const FRAGMENT = 44;
 
 const u16 = (bytes: Uint8Array, at: number) => ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
 const u32 = (bytes: Uint8Array, at: number) => u16(bytes, at) * 65536 + u16(bytes, at + 2);
@@ -21,7 +22,8 @@ const HASHED_SOURCE_6 = [0x17c0, 0x15b3];
 /**
  * The frame with what the kernel may choose freely zeroed. In packets that the director made itself (tunnel headers,
  * ICMP errors and replies): the IPv4 id and the header checksum that follows from it, source port and checksum of GUE
- * and of synchronisation packets, times in ICMP timestamp replies and IP timestamp options, and IPv6 flow labels.
+ * and of synchronisation packets, times in ICMP timestamp replies and IP timestamp options, IPv6 flow labels, and ids of
+ * IPv6 fragments.
  */
 export function mask(frame: Uint8Array): Uint8Array {
   const f = frame.slice();
@@ -55,6 +57,8 @@ export function mask(frame: Uint8Array): Uint8Array {
   } else if (u16(f, 12) === 0x86dd && f.length >= 62) {
     f[15]! &= 0xf0;
     f.fill(0, 16, 18);
+    // Fragments that the director makes have an id from a hash with a random seed.
+    if (f[20] === FRAGMENT) f.fill(0, 58, 62);
     if (f[20] === UDP && HASHED_SOURCE_6.includes(u16(f, 56))) {
       f.fill(0, 54, 56);
       f.fill(0, 60, 62);
