@@ -46,6 +46,8 @@ export class Engine {
   private readonly options: EngineOptions;
   private readonly records: readonly number[];
   private readonly threads: Array<{ thread: Thread; eventfd: number; control: Int32Array; ended: Promise<void> }> = [];
+  /** What an eventfd is written. */
+  private readonly one = new BigUint64Array(new ArrayBuffer(8)).fill(1n);
   private stopping = false;
 
   constructor(options: EngineOptions) {
@@ -93,8 +95,7 @@ export class Engine {
 
   /** Makes sleeping workers take a breath: for what a control call wants to be sent. */
   wake(): void {
-    const one = new BigUint64Array([1n]);
-    const at = native.addressOf(new Uint8Array(one.buffer));
+    const at = native.addressOf(new Uint8Array(this.one.buffer));
     for (const { eventfd } of this.threads) native.write(eventfd, at, 8);
   }
 

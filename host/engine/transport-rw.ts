@@ -63,6 +63,8 @@ export class RwTransport implements Transport {
   /** Two struct iovec as words, low and high: no BigInt for a frame. */
   private readonly vector: Uint32Array;
   private readonly vectorAt: number;
+  /** Held for the sake of its memory: a view that nobody holds is freed, whatever address is known of it. */
+  private readonly scratch = new BigUint64Array(new ArrayBuffer(8));
   private readonly scratchAt: number;
   private readonly spinMost: number;
   private spinMs: number;
@@ -93,7 +95,7 @@ export class RwTransport implements Transport {
     const vector = new ArrayBuffer(2 * IOVEC_SIZE);
     this.vector = new Uint32Array(vector);
     this.vectorAt = native.addressOf(new Uint8Array(vector));
-    this.scratchAt = native.addressOf(new Uint8Array(new ArrayBuffer(8)));
+    this.scratchAt = native.addressOf(new Uint8Array(this.scratch.buffer));
   }
 
   receive(): number {
