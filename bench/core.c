@@ -161,16 +161,22 @@ static inline u32 find_route(u32 address) {
   return 0;
 }
 
-static inline u32 neighbour_place(u32 port, u32 address) {
-  u32 h = (address ^ port) * 0x9e3779b1u;
-  return h ^ (h >> 15);
+static inline u32 neighbour_bucket(u32 port, u32 address) {
+  u32 h = port * 0x9e3779b1u;
+  h = (h ^ address) * 0x85ebca6bu;
+  h = (h ^ (h >> 13)) * 0xc2b2ae35u;
+  h *= 0x27d4eb2fu;
+  u32 place = (h ^ (h >> 15)) & (WORD(MEMORY_NEIGHBOURS_CAPACITY) - 1);
+  return WORD(MEMORY_NEIGHBOURS_BASE) + place * NEIGHBOUR_SIZE + NEIGHBOUR_BUCKET;
 }
 static inline u32 find_neighbour(u32 port, u32 address) {
-  for (u32 i = neighbour_place(port, address);; i++) {
-    u32 record = WORD(MEMORY_NEIGHBOURS_BASE) + (i & (WORD(MEMORY_NEIGHBOURS_CAPACITY) - 1)) * NEIGHBOUR_SIZE;
-    if (LOAD8(record + NEIGHBOUR_STATE) == NEIGHBOUR_STATE_FREE) return 0;
-    if (LOAD32(record + NEIGHBOUR_ADDRESS) == address && LOAD32(record + NEIGHBOUR_PORT) == port) return record;
+  u32 entry = LOAD32(neighbour_bucket(port, address));
+  for (; entry != 0; entry = LOAD32(entry + NEIGHBOUR_NEXT)) {
+    if (LOAD32(entry + NEIGHBOUR_PORT) == port && LOAD8(entry + NEIGHBOUR_FAMILY) == 4 &&
+        LOAD64(entry + NEIGHBOUR_ADDRESS) == address && LOAD64(entry + NEIGHBOUR_ADDRESS + 8) == 0)
+      return entry;
   }
+  return 0;
 }
 
 static inline void restart(u32 c) {
@@ -267,6 +273,7 @@ static inline int prepare(u32 slot) {
   u32 source = LOAD32(ip + 12), destination = LOAD32(ip + 16);
   if ((source & 0xf0) == 0xe0 || (source & 0xff) == 127 || source == 0 || source == 0xffffffff)
     return -REASON_SOURCE_INVALID;
+  if (find_address(source) != 0) return -REASON_SOURCE_INVALID;
   if ((destination & 0xff) == 127 || destination == 0) return -REASON_DESTINATION_INVALID;
   LOAD8(slot + SLOT_FAMILY) = 4;
   u32 protocol = LOAD8(ip + 9), transport = ip + header;
@@ -287,8 +294,10 @@ static inline u32 forward(u32 slot, u32 queue) {
   u32 ip = LOAD32(slot + SLOT_IP), ethernet = LOAD32(slot + SLOT_ETHERNET), tcp = LOAD32(slot + SLOT_TRANSPORT);
   u32 in = LOAD8(slot + SLOT_FLAGS) & SLOT_TO_DIRECTOR, hash = LOAD32(slot + SLOT_HASH);
   u32 source = LOAD32(ip + 12), destination = LOAD32(ip + 16), c;
-  if (in) c = find_in(hash, source, destination, LOAD32(tcp), 6);
-  else c = find_out(hash, source, destination, LOAD16(tcp), LOAD16(tcp + 2), 6);
+  /* Even what comes for a virtual service is first looked up as a server's answer, in the kernel's order. */
+  u32 back = in ? hash_side(destination, LOAD16(tcp + 2), 6) : hash;
+  c = find_out(back, source, destination, LOAD16(tcp), LOAD16(tcp + 2), 6);
+  if (c == 0 && in) c = find_in(hash, source, destination, LOAD32(tcp), 6);
   if (c == 0) return drop(REASON_NO_ROUTE);
   LOAD32(slot + SLOT_CONNECTION) = c;
   u32 bytes = LOAD32(slot + SLOT_END) - ip;
@@ -325,7 +334,8 @@ static inline u32 forward(u32 slot, u32 queue) {
   LOAD8(ip + 8) = (uint8_t)(ttl - 1);
 
   u32 neighbour = find_neighbour(port, hop);
-  if (neighbour == 0) return drop(REASON_NEIGHBOUR_FAILED);
+  if (neighbour == 0 || LOAD8(neighbour + NEIGHBOUR_STATE) != NEIGHBOUR_STATE_PERMANENT)
+    return drop(REASON_NEIGHBOUR_FAILED);
   LOAD32(neighbour + NEIGHBOUR_USED) = WORD(MEMORY_NOW);
   LOAD32(ethernet) = LOAD32(neighbour + NEIGHBOUR_MAC);
   LOAD16(ethernet + 4) = LOAD16(neighbour + NEIGHBOUR_MAC + 4);
@@ -425,13 +435,15 @@ static void add_route(u32 destination, u32 prefix, u32 gateway, u32 port) {
 }
 
 static void add_neighbour(u32 port, u32 address, const char *mac) {
-  u32 i = neighbour_place(port, address), record;
-  do record = WORD(MEMORY_NEIGHBOURS_BASE) + (i++ & (WORD(MEMORY_NEIGHBOURS_CAPACITY) - 1)) * NEIGHBOUR_SIZE;
-  while (LOAD8(record + NEIGHBOUR_STATE) != NEIGHBOUR_STATE_FREE);
+  u32 record = WORD(MEMORY_NEIGHBOURS_BASE) + WORD(MEMORY_NEIGHBOUR_HIGH)++ * NEIGHBOUR_SIZE;
   LOAD8(record + NEIGHBOUR_STATE) = NEIGHBOUR_STATE_PERMANENT;
+  LOAD8(record + NEIGHBOUR_FAMILY) = 4;
   LOAD32(record + NEIGHBOUR_PORT) = port;
   LOAD32(record + NEIGHBOUR_ADDRESS) = address;
   set_mac(record + NEIGHBOUR_MAC, mac);
+  u32 bucket = neighbour_bucket(port, address);
+  LOAD32(record + NEIGHBOUR_NEXT) = LOAD32(bucket);
+  LOAD32(bucket) = record;
 }
 
 static void set_up(void) {
@@ -555,12 +567,12 @@ int main(int argc, char **argv) {
   for (u32 i = 0; i < WARM_FLOWS; i++) warm[i] = connections <= WARM_FLOWS ? i % connections : next_flow(connections);
   u32 queue = WORD(MEMORY_WORKERS_BASE), turn = 0, overhead = clock_cost();
   u32 *samples = malloc(MOST_BATCHES * sizeof *samples);
-  char word[16];
+  char line[80], word[16];
   u32 size;
   double seconds;
   puts("ready");
   fflush(stdout);
-  while (scanf("measure %u %15s %lf ", &size, word, &seconds) == 3) {
+  while (fgets(line, sizeof line, stdin) != NULL && sscanf(line, "measure %u %15s %lf", &size, word, &seconds) == 3) {
     int cold = strcmp(word, "cold") == 0, flush = cold && connections <= WARM_FLOWS;
     u32 batches = 0;
     u64 end = nanoseconds() + (u64)(seconds * 1e9);

@@ -113,7 +113,7 @@ class Lane {
   async startServer(sender: "iperf3" | "node"): Promise<void> {
     const command =
       sender === "iperf3" ? ["iperf3", "-s", "--forceflush"] : [process.execPath, bulk(), "server", `${PORT}`];
-    const child = spawn("ip", ["netns", "exec", this.server, ...command], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn("ip", ["netns", "exec", this.server, ...command], { stdio: ["ignore", "pipe", "ignore"] });
     this.children.push(child);
     await once(createInterface(child.stdout), "line");
   }

@@ -485,8 +485,9 @@ export class FrameMaker {
           break;
         case 7: {
           const [start, offset] = [random.edge(16), random.edge(16)];
-          frame.set([1, frame[1] ?? 0, random.below(256), random.below(256), frame[4] ?? 0, frame[5] ?? 0], 0);
-          frame.set([start & 255, start >> 8, offset & 255, offset >> 8].slice(0, Math.max(0, frame.length - 6)), 6);
+          const header = [1, frame[1] ?? 0, random.below(256), random.below(256), frame[4] ?? 0, frame[5] ?? 0];
+          header.push(start & 255, start >> 8, offset & 255, offset >> 8);
+          if (frame.length >= VNET) frame.set(header, 0);
           break;
         }
         case 8:

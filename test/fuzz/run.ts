@@ -7,6 +7,8 @@ export interface FuzzOptions {
   readonly seconds: number;
   /** At most so many scenarios. */
   readonly scenarios?: number;
+  /** A breath for each frame: slower, and a failure names the frame. */
+  readonly oneByOne?: boolean;
   readonly progress?: (text: string) => void;
 }
 
@@ -30,7 +32,7 @@ export function fuzz(options: FuzzOptions): FuzzReport {
     const seed = (options.seed + n) >>> 0;
     let scenario: Scenario | undefined;
     try {
-      scenario = new Scenario(seed, golden);
+      scenario = new Scenario(seed, golden, options.oneByOne);
       const outcome = scenario.run(STEPS);
       total.scenarios++;
       total.frames += outcome.frames;
@@ -39,7 +41,9 @@ export function fuzz(options: FuzzOptions): FuzzReport {
     } catch (error) {
       const text = error instanceof Error ? (error.name === "Violation" ? error.message : error.stack) : String(error);
       const where = `seed ${seed}, step ${scenario?.step ?? "of setting up"}`;
-      return { ...total, failure: `${where}: ${text}\nagain: npm run fuzz -- --seed ${seed} --scenarios 1` };
+      const frame = options.oneByOne ? `\nlast frame: ${Buffer.from(scenario?.last ?? []).toString("hex")}` : "";
+      const again = `npm run fuzz -- --seed ${seed} --scenarios 1 --one-by-one`;
+      return { ...total, failure: `${where}: ${text}${frame}\nagain: ${again}` };
     }
     if (n % 20 === 19) options.progress?.(`${total.scenarios} scenarios, ${total.frames} frames`);
   }

@@ -6,6 +6,7 @@ import * as Connection from "../../assembly/layout/connection.js";
 import * as Counters from "../../assembly/layout/counters.js";
 import * as Errno from "../../assembly/layout/errno.js";
 import * as Memory from "../../assembly/layout/memory.js";
+import * as Neighbour from "../../assembly/layout/neighbour.js";
 import * as Port from "../../assembly/layout/port.js";
 import * as Scheduler from "../../assembly/layout/scheduler.js";
 import * as Server from "../../assembly/layout/server.js";
@@ -72,6 +73,9 @@ export class Scenario {
   readonly seed: number;
   /** How far it has come: what a failure report names. */
   step = 0;
+  /** The frame that came last. */
+  last: Uint8Array = new Uint8Array();
+  private readonly oneByOne: boolean;
   private readonly random: Random;
   private readonly maker: FrameMaker;
   private readonly core: Core;
@@ -87,8 +91,10 @@ export class Scenario {
   private sent = 0;
   private changes = 0;
 
-  constructor(seed: number, golden: readonly Uint8Array[]) {
+  /** `oneByOne`: a breath for each frame, to see which one it is that breaks a rule. */
+  constructor(seed: number, golden: readonly Uint8Array[], oneByOne = false) {
     this.seed = seed;
+    this.oneByOne = oneByOne;
     this.random = new Random(seed);
     const { random } = this;
     this.maker = new FrameMaker(random, golden);
@@ -314,12 +320,16 @@ export class Scenario {
   private breath(count: number): void {
     this.now = (this.now + this.random.below(4)) >>> 0;
     const supply = this.queueWord(Worker.SUPPLY_COUNT);
+    // One by one, the supply is filled up in between: as many frames as otherwise, for the same run of the generator.
     const frames = Math.min(count, supply);
     for (let at = 0; at < frames; at++) {
       const frame = this.maker.next();
-      this.receive(at, frame.bytes, frame.port);
+      this.last = frame.bytes;
+      if (this.queueWord(Worker.SUPPLY_COUNT) === 0) this.turn(0);
+      this.receive(this.oneByOne ? 0 : at, frame.bytes, frame.port);
+      if (this.oneByOne) this.turn(1);
     }
-    this.turn(frames);
+    if (!this.oneByOne || frames === 0) this.turn(frames);
   }
 
   /** A frame that deserves no answer: nothing goes out that would not have gone out without it. */
@@ -380,13 +390,16 @@ export class Scenario {
     const seen = new Set<number>();
     for (let at = 0; at < sent; at++) {
       const slot = this.view.getUint32(this.queue + Worker.SEND + at * 4, true);
-      must((slot - this.slots.base) % Slot.SIZE === 0, () => `${slot} is no slot`);
+      // Small frames may share a slot: a piece of it is like a slot in all but its length.
+      const home = Math.floor((slot - this.slots.base) / Slot.SIZE);
+      must(slot % 4 === 0 && home >= 0 && home < this.slots.count, () => `${slot} is no slot`);
       must(!seen.has(slot), () => `slot ${slot} is sent twice`);
       seen.add(slot);
       const word = (offset: number) => this.view.getUint32(slot + offset, true);
       const frame = word(Slot.FRAME);
       const length = word(Slot.LENGTH);
-      must((slot - this.slots.base) / Slot.SIZE === this.slotOf(frame, length), () => "a frame lies in another slot");
+      must(home === this.slotOf(frame, length), () => "a frame lies in another slot");
+      must(frame >= slot + Slot.DESCRIPTOR_SIZE, () => "a frame lies over its descriptor");
       must(this.ports.includes(word(Slot.PORT_OUT)), () => `${word(Slot.PORT_OUT)} is no port`);
       must(length >= VNET + 14, () => `a frame of ${length} bytes`);
       const body = word(Slot.BODY_LENGTH);
@@ -443,12 +456,31 @@ export class Scenario {
     for (const verdict of [Verdict.FORWARD, Verdict.LOCAL, Verdict.CONSUMED, Verdict.DROP]) {
       verdicts += this.counter(Counters.VERDICTS + verdict * 8);
     }
-    const waiting = this.header(Memory.WAITING);
+    const waiting = this.waiting();
     must(
       verdicts + waiting === this.framesIn,
       () => `${this.framesIn} frames in, ${verdicts} verdicts and ${waiting} waiting`,
     );
     must(this.counter(Counters.FRAMES_IN) === this.framesIn, () => "frames in are counted otherwise");
+  }
+
+  /** Frames from outside in the neighbours' queues; those of the core itself wait there too. */
+  private waiting(): number {
+    const base = this.header(Memory.NEIGHBOURS_BASE);
+    let outside = 0;
+    let all = 0;
+    for (let at = 0; at < this.header(Memory.NEIGHBOUR_HIGH); at++) {
+      const entry = base + at * Neighbour.SIZE;
+      if (this.bytes[entry + Neighbour.STATE] === Neighbour.STATE_FREE) continue;
+      let slot = this.view.getUint32(entry + Neighbour.QUEUE_HEAD, true);
+      for (; slot !== 0; slot = this.view.getUint32(slot + Slot.NEXT, true)) {
+        must(++all <= this.slots.count, () => "a neighbour's queue goes round");
+        if ((this.view.getUint16(slot + Slot.FLAGS, true) & Slot.GENERATED) === 0) outside++;
+      }
+    }
+    const counted = this.header(Memory.WAITING);
+    must(all === counted, () => `${all} frames wait, ${counted} are counted`);
+    return outside;
   }
 
   private checkGaps(): void {
