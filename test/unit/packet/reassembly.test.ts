@@ -259,4 +259,69 @@ describe("reassembly", () => {
     expect(core.core.reassemble(slot)).toBe(DROPPED);
     expect(core.reason(slot)).toBe(Reason.VNET_HEADER_BAD);
   });
+
+  it("does with any fragments what a naive model does", () => {
+    interface Model {
+      readonly pieces: Map<number, number>;
+      length: number;
+      last: boolean;
+    }
+    const fragment = fc.record({
+      id: fc.integer({ min: 1, max: 2 }),
+      offset: fc.integer({ min: 0, max: 6 }).map((n) => n * 8),
+      length: fc.integer({ min: 0, max: 30 }),
+      more: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(fragment, { maxLength: 20 }), (list) => {
+        core.reset();
+        const models = new Map<number, Model>();
+        for (const { id, offset, length, more } of list) {
+          const model = models.get(id) ?? { pieces: new Map<number, number>(), length: 0, last: false };
+          let end = offset + length;
+          let expected: "absorbed" | "dropped" | "whole" = "absorbed";
+          let lost = false;
+          if (more) end = offset + (length & ~7);
+          if (length === 0) expected = "dropped";
+          else if (more ? end > model.length && model.last : end < model.length || (model.last && end !== model.length))
+            [expected, lost] = ["dropped", true];
+          else if (end === offset) [expected, lost] = ["dropped", true];
+          else {
+            const units = Array.from({ length: Math.ceil((end - offset) / 8) }, (_, i) => offset / 8 + i);
+            const present = units.filter((unit) => model.pieces.has(unit)).length;
+            if (present === units.length) expected = "dropped";
+            else if (present > 0) [expected, lost] = ["dropped", true];
+            else {
+              for (const unit of units) model.pieces.set(unit, Math.min(8, end - unit * 8));
+              model.length = Math.max(model.length, end);
+              model.last ||= !more;
+              models.set(id, model);
+              const here = [...model.pieces.values()].reduce((sum, bytes) => sum + bytes, 0);
+              if (model.last && model.pieces.has(0) && here === model.length) [expected, lost] = ["whole", true];
+            }
+          }
+          const size = model.length;
+          if (lost) models.delete(id);
+          const slot = core.put(
+            ip4(CLIENT, SERVICE, 17, bytes(length, offset), { id, offset, moreFragments: more, dontFragment: false }),
+          );
+          if (!more && offset === 0) {
+            // No fragment at all, but taken like one: nothing goes wrong.
+            core.view.setUint8(slot + Slot.FLAGS, Slot.FRAGMENT);
+          }
+          const result = core.core.reassemble(slot);
+          const got = result === ABSORBED ? "absorbed" : result === DROPPED ? "dropped" : "whole";
+          expect(got).toBe(expected);
+          if (got === "dropped") core.core.giveSlot(slot);
+          if (got === "whole") {
+            expect(core.packet(result).length).toBe(20 + size);
+            core.core.giveSlot(result);
+          }
+          expect(core.pending()).toBe(models.size);
+          expect(core.core.freeSlots()).toBe(core.slots - models.size);
+        }
+      }),
+      { numRuns: 400 },
+    );
+  });
 });
