@@ -67,7 +67,7 @@ const SECONDS = 1;
  * by how much depends on the phase of the kernel's timer wheel.
  */
 const LATENESS = 2.1;
-const TEMPLATE_LINE = /^\S+\s+\d\d+:\d\d (NONE|ASSURED) .*:0 +\S+:\d/;
+const TEMPLATE_LINE = /^\S+\s+\d\d+:\d\d +(NONE|ASSURED) .*:0 +\S+:\d/;
 
 /**
  * The first difference of two outputs of a command; undefined when they say the same. `minutes`: how often a template

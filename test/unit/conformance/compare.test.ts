@@ -79,6 +79,13 @@ describe("compareText", () => {
     expect(compareText("ipvsadm -Lnc", wanted, HEAD + line("00:59", 1))).toBeDefined();
   });
 
+  it("lets a template that started anew be later, a minute after another", () => {
+    const template = (time: string) => `${HEAD}TCP ${time}  ASSURED     10.0.0.1:0     10.0.0.2:80 10.0.0.3:80\n`;
+    expect(compareText("ipvsadm -Lnc", template("00:44"), template("00:47"), 0)).toMatch(/00:44/);
+    expect(compareText("ipvsadm -Lnc", template("00:44"), template("00:47"), 1)).toBeUndefined();
+    expect(compareText("ipvsadm -Lnc", HEAD + line("00:44", 1), HEAD + line("00:47", 1), 5)).toMatch(/00:44/);
+  });
+
   it("holds everything else to the letter", () => {
     expect(compareText("ipvsadm -Ln", "TCP  a\n", "TCP  a \n")).toMatch(/line 1/);
     expect(compareText("ipvsadm -Ln --stats", "TCP  a   1 2 3 4 5\n", "TCP  a   1 2 3 4 6\n")).toBeDefined();
