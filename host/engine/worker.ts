@@ -79,6 +79,7 @@ export class WorkerLoop {
   run(): void {
     const { config, transport, words } = this;
     const received = (this.record + Worker.RECEIVED_COUNT) >>> 2;
+    const supply = (this.record + Worker.SUPPLY_COUNT) >>> 2;
     const idle = (Memory.LAYOUT_BASE + Memory.IDLE_MS) >>> 2;
     // The first breath fills the supply of empty slots.
     transport.send(this.breathe());
@@ -89,6 +90,7 @@ export class WorkerLoop {
       const sent = this.breathe();
       transport.send(sent);
       if (count !== 0 || sent !== 0 || words[received] !== 0) continue;
+      if (this.traps > 0 && words[supply] === 0) throw new Error("traps of the core have cost every frame slot");
       transport.wait(Math.min(Math.max(words[idle]!, 1), SLEEP_MOST));
     }
     for (const fd of config.detached) setQueueAttached(fd, false);
@@ -102,13 +104,13 @@ export class WorkerLoop {
       return this.core.run(this.config.index, this.clock.ticks()) >>> 0;
     } catch (error) {
       this.recover(error);
-      return 0;
+      return this.words[(this.record + Worker.SEND_COUNT) >>> 2]!;
     }
   }
 
   /**
-   * A trap is a bug of the core. The frames in hand are lost (nobody knows how far it came), the lock is given back,
-   * and a new instance goes on over the same tables.
+   * A trap is a bug of the core. What it has in SEND is whole and goes out; the frames received are lost with their
+   * slots (nobody knows how far it came), the lock is given back, and a new instance goes on over the same tables.
    */
   private recover(error: unknown): void {
     const { config, words } = this;
@@ -117,7 +119,6 @@ export class WorkerLoop {
       Atomics.notify(new Int32Array(config.memory.buffer), lock, 1);
     }
     words[(this.record + Worker.RECEIVED_COUNT) >>> 2] = 0;
-    words[(this.record + Worker.SEND_COUNT) >>> 2] = 0;
     const counters = new BigUint64Array(config.memory.buffer, this.header(Memory.COUNTERS_BASE), Counters.SIZE >>> 3);
     Atomics.add(counters, Counters.TRAPS >>> 3, 1n);
     this.traps++;

@@ -61,7 +61,7 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     }
     socket = openControlSocket(config.socket, gid);
     log.info({ io: "rw", asked: config.io }, "frames move by read and write");
-    boundChildren();
+    if (!boundChildren()) log.warn("without CAP_SETPCAP the bounding set of the director stays as it is");
     await new Supervisor(options, ports, socket, user, log).run();
   } finally {
     for (const device of devices) closeDevice(device);
