@@ -161,7 +161,8 @@ export class LabNetwork {
 
   /** The same at once, for the last moment of a process. */
   remove(): void {
-    for (const { child, ended } of this.running) if (ended() === undefined) child.kill("SIGKILL");
+    // Not SIGKILL: the director has devices of its own to take away.
+    for (const { child, ended } of this.running) if (ended() === undefined) child.kill("SIGTERM");
     for (const name of this.namespaces.splice(0).reverse()) {
       try {
         execFileSync(this.ip, ["netns", "del", name], { stdio: "ignore" });
@@ -241,7 +242,9 @@ export function lineOf(running: Running, pattern: RegExp, timeoutMs: number): Pr
         .filter(Boolean)
         .at(-1)
         ?.replace(/^wlvs: /, "");
-      reject(new LvsError("ERR_LVS_DIRECTOR", `${name} ${what}${why === undefined ? "" : `: ${why}`}`));
+      // A flag that was passed on and refused there is a mistake made here.
+      const code = ended() === "status 2" ? "ERR_LVS_USAGE" : "ERR_LVS_DIRECTOR";
+      reject(new LvsError(code, `${name} ${what}${why === undefined ? "" : `: ${why}`}`));
     };
     const timer = setTimeout(() => fail(`said nothing for ${timeoutMs / 1000} s`), timeoutMs);
     child.stdout?.setEncoding("utf8").on("data", (chunk: string) => {

@@ -35,16 +35,17 @@ export function register(program: Command, context: CliContext): void {
       }
       const decapsulator =
         method === "tun" ? (await import("../../realserver/decapsulator.js")).openDecapsulator() : undefined;
-      const ended = untilSignal();
+      const signal = awaitSignal();
       try {
         const putBack = prepare(plan);
         try {
           context.stdout.write(`wlvs: ready, ${options.vip} is on ${plan.device}; Ctrl-C puts it back\n`);
-          await ended;
+          await signal.ended;
         } finally {
           putBack();
         }
       } finally {
+        signal.stop();
         await decapsulator?.close();
       }
     });
@@ -54,14 +55,11 @@ export function register(program: Command, context: CliContext): void {
   );
 }
 
-/** Resolves when the process is asked to end; keeps it running until then. */
-function untilSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    const idle = setInterval(() => {}, 0x7fffffff);
-    const end = () => {
-      clearInterval(idle);
-      resolve();
-    };
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, end);
+/** `ended` resolves when the process is asked to end; until then, or until `stop`, it runs. */
+function awaitSignal(): { readonly ended: Promise<void>; stop(): void } {
+  const idle = setInterval(() => {}, 0x7fffffff);
+  const ended = new Promise<void>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve());
   });
+  return { ended, stop: () => clearInterval(idle) };
 }
