@@ -160,7 +160,7 @@ function throughTunnel(slot: usize, server: usize, isError: bool): i32 {
   if (!isSuperFrame(slot)) return tunnelOne(slot, server, route, discovery);
   // A device knows no super-frame of tunnelled packets: it is cut here, each piece with an outer header of its own.
   let part = segment(slot);
-  if (part === 0) return drop(slot, Reason.SLOTS_EXHAUSTED);
+  if (part === 0) return drop(slot, <i32>load<u8>(slot, Slot.REASON));
   let verdict: i32 = Verdict.FORWARD;
   for (let first = true; part !== 0; first = false) {
     const next = <usize>load<u32>(part, Slot.NEXT);

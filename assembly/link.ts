@@ -128,7 +128,8 @@ export function sendNdp(
 /** Source for the core's own packets towards an IPv4 address on a port. */
 export function sourceFor4(port: usize, addressBe: usize): u32 {
   const route = findRoute(4, addressBe);
-  if (route !== 0 && load<u32>(route, Route.SOURCE) !== 0) return load<u32>(route, Route.SOURCE);
+  const here = route !== 0 && <usize>load<u32>(route, Route.PORT) === port;
+  if (here && load<u32>(route, Route.SOURCE) !== 0) return load<u32>(route, Route.SOURCE);
   return load<u32>(port, Port.ADDRESS);
 }
 

@@ -68,7 +68,6 @@ export function respondError(slot: usize): i32 {
   if (!isKnown(<i32>load<u8>(EMBEDDED, Slot.PROTOCOL))) return RELATED;
   const connection = outgoing(EMBEDDED, true);
   if (connection === 0) return RELATED;
-  if (!isNat(connection)) return RELATED;
   if (!transportChecksumIsRight(slot)) return REFUSED;
   rewriteError(slot, EMBEDDED, connection, true);
   countPacketOut(<usize>load<u32>(connection, Connection.SERVER), packetLength(slot));

@@ -81,7 +81,7 @@ export function sendTo(slot: usize, port: usize, mac: usize): i32 {
   const vnet = <usize>load<u32>(slot, Slot.FRAME);
   if (needsSegmentation(slot, port)) {
     let part = segment(slot);
-    if (part === 0) return drop(slot, Reason.SLOTS_EXHAUSTED);
+    if (part === 0) return drop(slot, <i32>load<u8>(slot, Slot.REASON));
     while (part !== 0) {
       const next = <usize>load<u32>(part, Slot.NEXT);
       sealLink(part, port, mac);

@@ -1,6 +1,6 @@
 /** From a packet whose addresses stand to frames on a port: next hop, fragments, neighbour. */
 
-import { fragment4, fragment6 } from "./fragmentation";
+import { fragment4, fragment6, needsFragments } from "./fragmentation";
 import * as Port from "./layout/port";
 import * as Reason from "./layout/reason";
 import * as Slot from "./layout/slot";
@@ -46,14 +46,9 @@ function sendOn(slot: usize, port: usize): i32 {
 export function deliver(slot: usize): i32 {
   const port = <usize>load<u32>(slot, Slot.PORT_OUT);
   const mtu = load<u32>(slot, Slot.MTU);
-  const largest = <u32>load<u16>(slot, Slot.FRAGMENT_LARGEST);
-  if (isSuperFrame(slot) || (packetLength(slot) <= mtu && largest === 0)) return sendOn(slot, port);
-  const four = load<u8>(slot, Slot.FAMILY) === 4;
-  let limit = largest !== 0 && largest < mtu ? largest : mtu;
-  if (!four && limit < 1280) limit = 1280;
-  if (packetLength(slot) <= limit) return sendOn(slot, port);
-  let part = four ? fragment4(slot, limit) : fragment6(slot, limit);
-  if (part === 0) return drop(slot, Reason.SLOTS_EXHAUSTED);
+  if (isSuperFrame(slot) || !needsFragments(slot, mtu)) return sendOn(slot, port);
+  let part = load<u8>(slot, Slot.FAMILY) === 4 ? fragment4(slot, mtu) : fragment6(slot, mtu);
+  if (part === 0) return drop(slot, <i32>load<u8>(slot, Slot.REASON));
   let verdict: i32 = Verdict.FORWARD;
   // The verdict is the first fragment's; the others are made by the core.
   for (let first = true; part !== 0; first = false) {
