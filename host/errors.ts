@@ -40,6 +40,8 @@ export function errnoName(errno: number): string {
   return getSystemErrorMap().get(-errno)?.[0] ?? `errno ${errno}`;
 }
 export function errnoText(errno: number): string {
+  // EBADFD, which Node does not know: what a TAP says once it was deleted.
+  if (errno === 77) return "the device is gone";
   return getSystemErrorMap().get(-errno)?.[1] ?? `error ${errno}`;
 }
 

@@ -4,14 +4,11 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { PortSpec, RunConfig } from "../config/config.js";
+import type { RunConfig } from "../config/config.js";
 import { corePath } from "../core/instance.js";
-import type { EnginePort } from "../engine/engine.js";
 import { LvsError, oneLine } from "../errors.js";
 import { createLog, type Logger } from "../log.js";
-import { closeDevice, type Device } from "../port/device.js";
-import { openTap } from "../port/tap.js";
-import { openTun } from "../port/tun.js";
+import { Devices } from "./devices.js";
 import type { ToDirector, ToKeeper } from "./messages.js";
 import { boundChildren } from "./privileges.js";
 import type { StopSignal } from "./signals.js";
@@ -45,37 +42,22 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   const user = directorUser(config, log);
   const gid = config.socketGroup === undefined ? undefined : findGroup(config.socketGroup);
   for (const warning of config.warnings) log.warn(warning);
-  const devices: Device[] = [];
+  const devices = new Devices(config.ports, config.workers, log);
   let socket: ControlSocket | undefined;
   const reload = () => log.info("nothing to reload: services come from the command line");
   process.on("SIGHUP", reload);
   try {
-    const ports: EnginePort[] = [];
-    for (const spec of config.ports) {
-      const { device, mac } = openPort(spec, config.workers);
-      devices.push(device);
-      ports.push({ ...device, mac });
-      if (config.workers > 1 && device.queues.length === 1) {
-        log.warn(`${spec.name} has a single queue: one worker alone reads it`);
-      }
-    }
+    devices.openAll();
     socket = openControlSocket(config.socket, gid);
     log.info({ io: "rw", asked: config.io }, "frames move by read and write");
     if (!boundChildren()) log.warn("without CAP_SETPCAP the bounding set of the director stays as it is");
-    await new Supervisor(options, ports, socket, user, log).run();
+    await new Supervisor(options, devices, socket, user, log).run();
   } finally {
-    for (const device of devices) closeDevice(device);
+    devices.close();
     socket?.close();
     process.off("SIGHUP", reload);
     stop.close();
   }
-}
-
-function openPort(spec: PortSpec, queues: number): { device: Device; mac: string } {
-  const { name, mtu, netns, persist } = spec;
-  if (spec.kind === "tun") return { device: openTun({ name, queues, mtu, netns, persist }), mac: "" };
-  const device = openTap({ name, queues, mtu, netns, persist, bridge: spec.bridge, mac: spec.mac });
-  return { device, mac: device.mac };
 }
 
 /** Who the director runs as; undefined: whoever runs the keeper. */
@@ -108,21 +90,15 @@ type End =
 
 class Supervisor {
   private readonly options: KeeperOptions;
-  private readonly ports: readonly EnginePort[];
+  private readonly devices: Devices;
   private readonly socket: ControlSocket;
   private readonly user: User | undefined;
   private readonly log: Logger;
   private announced = false;
 
-  constructor(
-    options: KeeperOptions,
-    ports: readonly EnginePort[],
-    socket: ControlSocket,
-    user: User | undefined,
-    log: Logger,
-  ) {
+  constructor(options: KeeperOptions, devices: Devices, socket: ControlSocket, user: User | undefined, log: Logger) {
     this.options = options;
-    this.ports = ports;
+    this.devices = devices;
     this.socket = socket;
     this.user = user;
     this.log = log;
@@ -145,6 +121,7 @@ class Supervisor {
       const wait = Math.min(BACKOFF_LEAST_MS * 2 ** (deaths - 1), BACKOFF_MOST_MS);
       this.log.error({ deaths, wait }, `the director died: ${reason}; starting it again`);
       await Promise.race([new Promise((resolve) => setTimeout(resolve, wait)), stop.requested]);
+      this.devices.revive();
     }
   }
 
@@ -152,7 +129,7 @@ class Supervisor {
   private oneDirector(): Promise<End> {
     const { config, version, stop } = this.options;
     const descriptors: number[] = [this.socket.fd];
-    const ports = this.ports.map((port) => ({
+    const ports = this.devices.ports.map((port) => ({
       ...port,
       queues: port.queues.map((fd) => FIRST_FD + descriptors.push(fd) - 1),
     }));

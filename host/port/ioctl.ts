@@ -107,6 +107,11 @@ export function isPersistent(fd: number): boolean {
   return (request.readUInt16LE(16) & IFF_PERSIST) !== 0;
 }
 
+/** False once the device under this descriptor was deleted. */
+export function isAttached(fd: number): boolean {
+  return native.ioctl(fd, TUNGETIFF, Buffer.alloc(IFREQ_SIZE)) >= 0;
+}
+
 /** A queue that is attached receives; one that is detached waits for its owner. */
 export function setQueueAttached(fd: number, attached: boolean): void {
   const request = Buffer.alloc(IFREQ_SIZE);

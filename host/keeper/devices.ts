@@ -1,0 +1,59 @@
+/** The devices of a configuration, opened by the keeper and kept while directors come and go. */
+import type { PortSpec } from "../config/config.js";
+import type { EnginePort } from "../engine/engine.js";
+import type { Logger } from "../log.js";
+import { closeDevice } from "../port/device.js";
+import { isAttached } from "../port/ioctl.js";
+import { openTap } from "../port/tap.js";
+import { openTun } from "../port/tun.js";
+
+type OpenPort = EnginePort & { readonly kernelMac: string };
+
+export class Devices {
+  private readonly specs: readonly PortSpec[];
+  private readonly queues: number;
+  private readonly log: Logger;
+  private readonly open: OpenPort[] = [];
+
+  constructor(specs: readonly PortSpec[], queues: number, log: Logger) {
+    this.specs = specs;
+    this.queues = queues;
+    this.log = log;
+  }
+
+  get ports(): readonly EnginePort[] {
+    return this.open;
+  }
+
+  openAll(): void {
+    for (const spec of this.specs) {
+      const port = openPort(spec, this.queues);
+      this.open.push(port);
+      if (this.queues > 1 && port.queues.length === 1) {
+        this.log.warn(`${spec.name} has a single queue: one worker alone reads it`);
+      }
+    }
+  }
+
+  /** Makes those again that somebody deleted under us. */
+  revive(): void {
+    for (const [at, port] of this.open.entries()) {
+      if (isAttached(port.queues[0]!)) continue;
+      this.log.warn(`${port.name} is gone: making it again`);
+      const fresh = openPort(this.specs[at]!, this.queues);
+      closeDevice(port);
+      this.open[at] = fresh;
+    }
+  }
+
+  close(): void {
+    for (const port of this.open) closeDevice(port);
+    this.open.length = 0;
+  }
+}
+
+function openPort(spec: PortSpec, queues: number): OpenPort {
+  const { name, mtu, netns, persist } = spec;
+  if (spec.kind === "tun") return { ...openTun({ name, queues, mtu, netns, persist }), mac: "" };
+  return openTap({ name, queues, mtu, netns, persist, bridge: spec.bridge, mac: spec.mac });
+}
