@@ -116,7 +116,10 @@ export function isAttached(fd: number): boolean {
 export function setQueueAttached(fd: number, attached: boolean): void {
   const request = Buffer.alloc(IFREQ_SIZE);
   request.writeUInt16LE(attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE, 16);
-  check(native.ioctl(fd, TUNSETQUEUE, request), "TUNSETQUEUE");
+  if (native.ioctl(fd, TUNSETQUEUE, request) >= 0) return;
+  const errno = native.errno();
+  // It is so already: whoever had the queue before was killed.
+  if (errno !== EINVAL) throw new SystemError("TUNSETQUEUE", errno);
 }
 
 /** Runs with a socket that device requests are made on, in the namespace that the thread is in. */

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import * as Port from "../../assembly/layout/port.js";
 import { LvsError } from "../../host/errors.js";
 import { closeDevice, type Device, type DeviceOptions } from "../../host/port/device.js";
-import { inNamespace } from "../../host/port/ioctl.js";
+import { inNamespace, setQueueAttached } from "../../host/port/ioctl.js";
 import { openTap, stableMac, type TapOptions } from "../../host/port/tap.js";
 import { openTun } from "../../host/port/tun.js";
 import { needsDevices } from "../support/needs.js";
@@ -69,6 +69,9 @@ describe("TAP and TUN devices", () => {
   it("have a queue for each worker, and the others wait detached", () => {
     const device = tap({ name: "t0", queues: 3 });
     expect(device.queues).toHaveLength(3);
+    expect(ip("-n", netns, "-d", "link", "show", "t0")).toContain("numqueues 1 numdisabled 2");
+    // Twice is no error: a director that was killed leaves its queues attached.
+    for (const attached of [true, true, false, false]) setQueueAttached(device.queues[1]!, attached);
     expect(ip("-n", netns, "-d", "link", "show", "t0")).toContain("numqueues 1 numdisabled 2");
   });
 

@@ -154,7 +154,7 @@ describe("wlvs run", () => {
   });
 
   it("starts a director that was killed again, on the same devices", async () => {
-    const director = network.director(...ports(), ...services);
+    const director = network.director(...ports(), ...services, "--workers", "2");
     await director.ready();
     address();
     await serve();
