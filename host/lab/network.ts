@@ -41,6 +41,7 @@ export class LabNetwork {
   private readonly setpriv: string | undefined;
   private readonly namespaces: string[] = [];
   private readonly running: Running[] = [];
+  private isClosed = false;
 
   constructor() {
     const ip = findProgram("ip");
@@ -105,6 +106,7 @@ export class LabNetwork {
 
   /** Starts a program (in a machine, or here) that close() will end. It has a process group of its own. */
   start(name: string, machine: string | undefined, command: readonly string[], options: SpawnOptions = {}): Running {
+    if (this.isClosed) throw new LvsError("ERR_LVS_NETNS", "the lab is being taken away");
     const line = machine === undefined ? command : this.inside(machine, command);
     // Whoever kills the lab with a signal that it cannot see ends its programs too.
     const [program, ...args] = this.setpriv === undefined ? line : [this.setpriv, "--pdeathsig", "TERM", ...line];
@@ -155,6 +157,7 @@ export class LabNetwork {
 
   /** Ends all programs, the last one first, and takes the machines away. */
   async close(): Promise<void> {
+    this.isClosed = true;
     for (const running of this.running.reverse()) await this.stop(running);
     this.remove();
   }
