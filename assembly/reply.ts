@@ -69,7 +69,7 @@ export function respondError(slot: usize): i32 {
   const connection = outgoing(EMBEDDED, true);
   if (connection === 0) return RELATED;
   if (!transportChecksumIsRight(slot)) return REFUSED;
-  rewriteError(slot, EMBEDDED, connection, true);
+  if (isNat(connection)) rewriteError(slot, EMBEDDED, connection, true);
   countPacketOut(<usize>load<u32>(connection, Connection.SERVER), packetLength(slot));
   return RELATED;
 }

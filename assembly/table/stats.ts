@@ -3,8 +3,9 @@ import * as Counters from "../layout/counters";
 import * as Memory from "../layout/memory";
 import * as Server from "../layout/server";
 import * as Service from "../layout/service";
+import * as Setting from "../layout/setting";
 import * as Stats from "../layout/stats";
-import { countAt, word } from "./memory";
+import { countAt, setting, word } from "./memory";
 
 export function totals(): usize {
   return <usize>word(Memory.COUNTERS_BASE) + Counters.STATS;
@@ -52,6 +53,35 @@ export function startRates(stats: usize, rates: usize): void {
   store<u32>(rates, <u32>load<u64>(stats, Stats.OUT_PACKETS), Stats.LAST_OUT_PACKETS);
   store<u64>(rates, load<u64>(stats, Stats.IN_BYTES), Stats.LAST_IN_BYTES);
   store<u64>(rates, load<u64>(stats, Stats.OUT_BYTES), Stats.LAST_OUT_BYTES);
+}
+
+/**
+ * Counters start again from zero. The kernel's zero is what its estimator had last seen: packets of the last two
+ * seconds stay counted (with KERNEL_QUIRKS).
+ */
+export function zeroStats(stats: usize, rates: usize): void {
+  if (setting(Setting.KERNEL_QUIRKS) === 0) {
+    memory.fill(stats, 0, Stats.SIZE);
+  } else {
+    store<u64>(
+      stats,
+      <u64>(<u32>load<u64>(stats, Stats.CONNECTIONS) - load<u32>(rates, Stats.LAST_CONNECTIONS)),
+      Stats.CONNECTIONS,
+    );
+    store<u64>(
+      stats,
+      <u64>(<u32>load<u64>(stats, Stats.IN_PACKETS) - load<u32>(rates, Stats.LAST_IN_PACKETS)),
+      Stats.IN_PACKETS,
+    );
+    store<u64>(
+      stats,
+      <u64>(<u32>load<u64>(stats, Stats.OUT_PACKETS) - load<u32>(rates, Stats.LAST_OUT_PACKETS)),
+      Stats.OUT_PACKETS,
+    );
+    store<u64>(stats, load<u64>(stats, Stats.IN_BYTES) - load<u64>(rates, Stats.LAST_IN_BYTES), Stats.IN_BYTES);
+    store<u64>(stats, load<u64>(stats, Stats.OUT_BYTES) - load<u64>(rates, Stats.LAST_OUT_BYTES), Stats.OUT_BYTES);
+  }
+  memory.fill(rates, 0, Stats.RATES_SIZE);
 }
 
 function estimateCount(rates: usize, last: usize, rate: usize, seen: u32): void {
