@@ -47,6 +47,7 @@ export function runBreath(worker: u32, now: u32): u32 {
   for (; done < received; done++) {
     if (load<u32>(queue, Worker.SEND_COUNT) > <u32>(Worker.SEND_LIMIT - RESERVE)) break;
     const slot = <usize>load<u32>(queue + <usize>(done << 2), Worker.RECEIVED);
+    store<u32>(queue, done + 1, Worker.DONE);
     const port = <usize>load<u32>(slot, Slot.PORT_IN);
     count(Counters.FRAMES_IN, 1);
     countAt(port + Port.FRAMES_IN, 1);
@@ -57,6 +58,7 @@ export function runBreath(worker: u32, now: u32): u32 {
   // What did not fit waits for the next breath.
   if (done !== 0 && done !== received)
     memory.copy(queue + Worker.RECEIVED, queue + Worker.RECEIVED + <usize>(done << 2), <usize>((received - done) << 2));
+  store<u32>(queue, 0, Worker.DONE);
   store<u32>(queue, received - done, Worker.RECEIVED_COUNT);
   keepHouse();
   supply(queue);

@@ -10,6 +10,8 @@ export const SUPPLY_TARGET = 256;
 export const SUPPLY_COUNT = 0;
 export const RECEIVED_COUNT = 4;
 export const SEND_COUNT = 8;
+/** How many of RECEIVED the core is done with, or at: after a trap, the slots behind it are still the host's. */
+export const DONE = 12;
 export const STATE = 64;
 export const SUPPLY = 128;
 /** 1024 entries. */
