@@ -17,6 +17,8 @@ export const SERVERS = ["192.168.2.128", "192.168.2.129", "192.168.2.130", "192.
 export const CLIENTS6 = ["2001:db8:4::132", "2001:db8:9::1", "fe80::1"] as const;
 export const VIRTUALS6 = ["2001:db8:4::133", "2001:db8:4::100"] as const;
 export const SERVERS6 = ["2001:db8:2::128", "2001:db8:2::129"] as const;
+/** What services listen to. */
+export const SERVICE_PORTS = [80, 443, 53] as const;
 export const PORTS = [80, 443, 53, 21, 8080, 1024, 40000, 40001, 40002, 0, 65535] as const;
 
 /** Sources that no host may have: nothing is ever sent because of them. */
@@ -155,7 +157,14 @@ export class FrameMaker {
       bytes = this.bend(bytes);
     }
     this.remember(bytes);
-    return { bytes, port, silent };
+    return { bytes, port: this.portOf(bytes, port), silent };
+  }
+
+  /** Where a frame belongs by its destination: what was replayed or answered would be nobody's elsewhere. */
+  private portOf(bytes: Uint8Array, port: 0 | 1): 0 | 1 {
+    if (this.random.chance(0.05)) return port;
+    const last = bytes[VNET + 5];
+    return last === 0x85 ? 0 : last === 0x82 ? 1 : port;
   }
 
   private ethernet(port: 0 | 1, type: number, payload: readonly number[]): Uint8Array {
@@ -179,14 +188,19 @@ export class FrameMaker {
     return [random.pick(SERVERS), random.pick(CLIENTS)];
   }
 
-  private transport(protocol: number): number[] {
+  private transport(protocol: number, port: 0 | 1): number[] {
     const { random } = this;
-    const ports = [random.pick(PORTS), random.pick(PORTS)].flatMap((value) => [value >> 8, value & 255]);
+    // Few ports on either side, so that flows go on; now and then any.
+    const own = random.chance(0.9) ? 40000 + random.below(12) : random.pick(PORTS);
+    const other = random.chance(0.9) ? random.pick(SERVICE_PORTS) : random.pick(PORTS);
+    const ports = (port === 0 ? [own, other] : [other, own]).flatMap((value) => [value >> 8, value & 255]);
     const data = new Array<number>(random.chance(0.9) ? random.below(80) : random.below(1400)).fill(0x61);
     switch (protocol) {
       case 6: {
         const options = random.chance(0.3) ? this.tcpOptions() : [];
-        const flags = random.chance(0.8) ? random.pick([0x02, 0x12, 0x10, 0x18, 0x11, 0x04, 0x14]) : random.below(256);
+        const flags = random.chance(0.9)
+          ? random.pick([0x02, 0x02, 0x02, 0x12, 0x10, 0x18, 0x11, 0x04])
+          : random.below(256);
         const sequence = [random.below(256), random.below(256), 0, 1, 0, 0, random.below(256), 1];
         return [...ports, ...sequence, (5 + options.length / 4) << 4, flags, 0x20, 0, 0, 0, 0, 0, ...options, ...data];
       }
@@ -205,7 +219,7 @@ export class FrameMaker {
           0,
           0,
           0,
-          random.below(15),
+          random.chance(0.6) ? 1 : random.below(15),
           0,
           0,
           20,
@@ -252,7 +266,7 @@ export class FrameMaker {
       ? random.pick([6, 6, 6, 17, 17, 1, 132])
       : random.pick([4, 41, 47, 50, 51, 255, 0]);
     const options = random.chance(0.08) ? this.ipOptions() : [];
-    const content = this.transport(protocol);
+    const content = this.transport(protocol, port);
     const length = 20 + options.length + content.length;
     let fragment = random.chance(0.7) ? 0x4000 : 0;
     if (random.chance(0.1)) fragment = (random.chance(0.6) ? 0x2000 : 0) | (random.chance(0.5) ? 0 : random.below(12));
@@ -285,7 +299,7 @@ export class FrameMaker {
     const source = random.pick(port === 0 ? CLIENTS6 : SERVERS6);
     const destination = random.pick(port === 0 ? [...VIRTUALS6, "ff02::1", "ff02::1:ff00:133"] : CLIENTS6);
     const protocol = random.pick([6, 6, 17, 58, 58, 132]);
-    let content = this.transport(protocol);
+    let content = this.transport(protocol, port);
     let next = protocol;
     while (random.chance(0.15)) {
       const extension = random.pick([0, 43, 44, 60, 51]);
@@ -455,7 +469,7 @@ export class FrameMaker {
     let frame = bytes.slice();
     for (let n = 1 + random.below(3); n > 0; n--) {
       const ip = VNET + 14;
-      switch (random.below(12)) {
+      switch (random.chance(0.5) ? 15 : random.below(12)) {
         case 0:
           frame = frame.slice(0, random.below(frame.length + 1));
           break;
