@@ -15,9 +15,15 @@ export interface PortSpec {
   readonly persist: boolean;
 }
 
-export interface RouteSpec {
-  readonly to: string;
-  readonly gateway: string;
+/** Through a gateway, or for the director itself: whole networks that mark services take. */
+export type RouteSpec =
+  | { readonly to: string; readonly gateway: string }
+  | { readonly to: string; readonly kind: "local"; readonly mark?: number | undefined };
+
+/** A file of firewall marks, and what was in it. */
+export interface MarksSpec {
+  readonly file: string;
+  readonly text: string;
 }
 
 export interface NeighbourSpec {
@@ -45,6 +51,7 @@ export interface RunConfig {
   readonly settings: ReadonlyArray<readonly [string, string]>;
   readonly routes: readonly RouteSpec[];
   readonly neighbours: readonly NeighbourSpec[];
+  readonly marks?: MarksSpec | undefined;
   readonly forward: boolean;
   readonly profile: "kernel" | "wlvs";
   readonly socket: string;
@@ -68,4 +75,5 @@ export const WLVS_SETTINGS: ReadonlyArray<readonly [string, string]> = [
   ["expire_nodest_conn", "1"],
   ["mss_clamp", "1"],
   ["drain_seconds", "300"],
+  ["kernel_quirks", "0"],
 ];

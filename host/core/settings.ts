@@ -40,11 +40,21 @@ const SETTINGS: Readonly<Record<string, SettingInfo>> = {
   reschedule: { ids: [Setting.RESCHEDULE], defaults: [0], largest: 1 },
   mss_clamp: { ids: [Setting.MSS_CLAMP], defaults: [0], largest: 1 },
   drain_seconds: { ids: [Setting.DRAIN_SECONDS], defaults: [0] },
+  icmp_rate: { ids: [Setting.ICMP_RATE], defaults: [1000] },
+  neighbour_queue: { ids: [Setting.NEIGHBOUR_QUEUE], defaults: [101], largest: 255 },
+  kernel_quirks: { ids: [Setting.KERNEL_QUIRKS], defaults: [1], largest: 1 },
 };
 
 const PREFIX = "net.ipv4.vs.";
 /** Names that only wlvs knows. */
-export const OWN_SETTINGS: readonly string[] = ["reschedule", "mss_clamp", "drain_seconds"];
+export const OWN_SETTINGS: readonly string[] = [
+  "reschedule",
+  "mss_clamp",
+  "drain_seconds",
+  "icmp_rate",
+  "neighbour_queue",
+  "kernel_quirks",
+];
 export const SETTING_NAMES: readonly string[] = Object.keys(SETTINGS);
 
 /** Seconds that connections start with: ipvsadm --set. */

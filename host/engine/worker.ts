@@ -109,8 +109,8 @@ export class WorkerLoop {
   }
 
   /**
-   * A trap is a bug of the core. What it has in SEND is whole and goes out; the frames received are lost with their
-   * slots (nobody knows how far it came), the lock is given back, and a new instance goes on over the same tables.
+   * A trap is a bug of the core. What it has in SEND is whole and goes out; the frame it was at is lost with its slot,
+   * those behind it wait for the next breath. The lock is given back, and a new instance goes on over the same tables.
    */
   private recover(error: unknown): void {
     const { config, words } = this;
@@ -118,7 +118,12 @@ export class WorkerLoop {
     if (Atomics.compareExchange(words, lock, config.index + 1, 0) === config.index + 1) {
       Atomics.notify(new Int32Array(config.memory.buffer), lock, 1);
     }
-    words[(this.record + Worker.RECEIVED_COUNT) >>> 2] = 0;
+    const received = (this.record + Worker.RECEIVED) >>> 2;
+    const count = words[(this.record + Worker.RECEIVED_COUNT) >>> 2]!;
+    const done = Math.min(words[(this.record + Worker.DONE) >>> 2]!, count);
+    words.copyWithin(received, received + done, received + count);
+    words[(this.record + Worker.RECEIVED_COUNT) >>> 2] = count - done;
+    words[(this.record + Worker.DONE) >>> 2] = 0;
     const counters = new BigUint64Array(config.memory.buffer, this.header(Memory.COUNTERS_BASE), Counters.SIZE >>> 3);
     Atomics.add(counters, Counters.TRAPS >>> 3, 1n);
     this.traps++;
