@@ -3,13 +3,16 @@ import * as Connection from "./layout/connection";
 import * as Counters from "./layout/counters";
 import * as Memory from "./layout/memory";
 import * as Protocol from "./layout/protocol";
+import * as Reason from "./layout/reason";
 import * as Server from "./layout/server";
 import * as State from "./layout/state";
 import { control, release } from "./protocol/control";
 import { isSpare } from "./protocol/tcp";
 import * as Table from "./table/connection";
+import { giveLocal, takeLocal } from "./table/local";
 import { count, now, setWord, word } from "./table/memory";
 import { bindConnection, unbindConnection } from "./table/server";
+import { FTP_PORT } from "./table/service";
 import { copy16 } from "./wire/bytes";
 
 /** What a new connection lives for until its protocol says otherwise, as in the kernel. */
@@ -18,10 +21,13 @@ const INITIAL: u32 = 3 * Memory.TICKS_PER_SECOND;
 const LATER: u32 = 60 * Memory.TICKS_PER_SECOND;
 /** How many timers one breath looks at. */
 const BUDGET: u32 = 512;
+/** Methods other than NAT, full NAT, and templates. */
+const NOT_FOLLOWED: u32 = Connection.METHOD_MASK | Connection.FLAG_FULL_NAT | Connection.FLAG_TEMPLATE;
 
 /**
  * A new connection or template, bound to its server and found by lookups from now on; 0 when there is no room.
- * Addresses are pointers (4 or 16 bytes), ports raw. A one-packet connection is not entered into the index.
+ * (REFUSAL in the header says of what). Addresses are pointers (4 or 16 bytes), ports raw. A one-packet connection is
+ * not found by what its client sends.
  */
 export function create(
   family: u32,
@@ -36,6 +42,7 @@ export function create(
   server: usize,
   mark: u32,
 ): usize {
+  setWord(Memory.REFUSAL, Reason.TABLE_FULL);
   let connection = Table.allocate();
   if (connection === 0) {
     if (!evict()) return 0;
@@ -69,14 +76,60 @@ export function create(
     store<u32>(connection, load<u32>(connection, Connection.FLAGS) | Connection.FLAG_MIXED, Connection.FLAGS);
   }
   if (server !== 0) bindConnection(connection, server);
-  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_ONE_PACKET) === 0) Table.link(connection);
+  if (isFullNat(connection)) {
+    const refusal = takeLocal(connection);
+    if (refusal !== 0) {
+      setWord(Memory.REFUSAL, refusal);
+      unbindConnection(connection);
+      Table.free(connection);
+      return 0;
+    }
+  }
+  if (isFtpControl(connection))
+    store<u32>(connection, load<u32>(connection, Connection.FLAGS) | Connection.FLAG_HELPER, Connection.FLAGS);
+  if ((flags & Connection.FLAG_NO_CLIENT_PORT) !== 0) countNoClientPort(1);
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_ONE_PACKET) === 0 || isFullNat(connection))
+    Table.link(connection);
   Table.restart(connection);
   return connection;
 }
 
+/** Whether a local address and port stand for the client. Of a template none do. */
+function isFullNat(connection: usize): bool {
+  const flags = load<u32>(connection, Connection.FLAGS);
+  return (flags & (Connection.FLAG_FULL_NAT | Connection.FLAG_TEMPLATE)) === Connection.FLAG_FULL_NAT;
+}
+
+/** FTP's control connections are followed where addresses are rewritten. */
+function isFtpControl(connection: usize): bool {
+  return (
+    <u32>load<u16>(connection, Connection.VIRTUAL_PORT) === FTP_PORT &&
+    load<u8>(connection, Connection.PROTOCOL) === Protocol.TCP &&
+    (load<u32>(connection, Connection.FLAGS) & NOT_FOLLOWED) === 0
+  );
+}
+
+function countNoClientPort(by: u32): void {
+  setWord(Memory.NO_CLIENT_PORT_COUNT, word(Memory.NO_CLIENT_PORT_COUNT) + by);
+}
+
+/** The first packet of a connection whose client's port was not known tells it (raw). */
+export function fillClientPort(connection: usize, port: u32): void {
+  Table.unlink(connection);
+  store<u32>(connection, load<u32>(connection, Connection.FLAGS) & ~Connection.FLAG_NO_CLIENT_PORT, Connection.FLAGS);
+  store<u16>(connection, <u16>port, Connection.CLIENT_PORT);
+  Table.link(connection);
+  countNoClientPort(-1);
+}
+
 /** A connection ends: its server counts one less, its controller is let go. */
 export function end(connection: usize): void {
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_NO_CLIENT_PORT) !== 0) countNoClientPort(-1);
   const controller = release(connection);
+  if (isFullNat(connection)) {
+    Table.unlink(connection);
+    giveLocal(connection);
+  }
   unbindConnection(connection);
   Table.free(connection);
   if (controller !== 0 && load<u32>(controller, Connection.CONTROLLED) === 0) {

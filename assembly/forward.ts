@@ -1,9 +1,11 @@
 /** A connection's packet goes to its server, by the method that the connection was bound to (ip_vs_*_xmit). */
 
 import { deliverLocally, hostUnreachable, packetTooBig, timeExceeded } from "./answer";
+import { fillClientPort } from "./connections";
 import * as dr from "./forwarding/dr";
 import { serverAddress, toServer } from "./forwarding/nat";
 import { encapsulate, tunnelOverheadOf } from "./forwarding/tunnel";
+import { fromClient } from "./helper/ftp";
 import * as Connection from "./layout/connection";
 import * as Forwarding from "./layout/forwarding";
 import * as Port from "./layout/port";
@@ -14,6 +16,7 @@ import * as Setting from "./layout/setting";
 import * as Slot from "./layout/slot";
 import * as Verdict from "./layout/verdict";
 import { scratch, sourceFor4 } from "./link";
+import { sourcePort } from "./lookup";
 import { setNextHop } from "./neighbour";
 import { segment } from "./segmentation";
 import { drop } from "./send";
@@ -64,6 +67,21 @@ function isLoopback(family: u32, address: usize): bool {
   return family === 4 ? Ipv4.isLoopback(load<u32>(address)) : Ipv6.isLoopback(address);
 }
 
+function learnClientPort(slot: usize, connection: usize): void {
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_NO_CLIENT_PORT) !== 0)
+    fillClientPort(connection, sourcePort(slot));
+}
+
+/** NAT towards the server, with what a helper has to do first. Returns 0, or the reason to drop the packet. */
+function translate(slot: usize, connection: usize): i32 {
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_HELPER) !== 0) {
+    const reason = fromClient(slot, connection);
+    if (reason !== 0) return reason;
+  }
+  toServer(slot, connection);
+  return 0;
+}
+
 /**
  * Sends on to the server. `isError`: an ICMP error about the connection, whose translation is done and which is never
  * refused for its size. Returns the frame's verdict.
@@ -72,13 +90,15 @@ export function toRealServer(slot: usize, connection: usize, isError: bool): i32
   const method = <i32>(load<u32>(connection, Connection.FLAGS) & Connection.METHOD_MASK);
   const server = <usize>load<u32>(connection, Connection.SERVER);
   if (method === Forwarding.LOCAL) return deliverLocally(slot);
+  if (method === Forwarding.NAT && !isError) learnClientPort(slot, connection);
   if (method === Forwarding.TUNNEL && server !== 0) return throughTunnel(slot, server, isError);
   const family = <u32>load<u8>(slot, Slot.FAMILY);
   const address = serverAddress(connection);
   if (isLoopback(family, address) || isOurs(family, address)) {
     if (method === Forwarding.NAT) {
       if (isLoopback(family, address)) return drop(slot, Reason.DESTINATION_INVALID);
-      if (!isError) toServer(slot, connection);
+      const reason = isError ? 0 : translate(slot, connection);
+      if (reason !== 0) return drop(slot, reason);
     }
     return deliverLocally(slot);
   }
@@ -97,7 +117,8 @@ export function toRealServer(slot: usize, connection: usize, isError: bool): i32
   store<u16>(slot, <u16>(<u32>load<u16>(slot, Slot.FLAGS) & ~Slot.TO_DIRECTOR), Slot.FLAGS);
   const plain = lookedUpPlain(server, method);
   if (method === Forwarding.NAT) {
-    if (!isError) toServer(slot, connection);
+    const reason = isError ? 0 : translate(slot, connection);
+    if (reason !== 0) return drop(slot, reason);
   } else if (method === Forwarding.DR) {
     if (!isLink(<usize>load<u32>(slot, Slot.PORT_OUT))) return drop(slot, Reason.TUNNEL_UNSUPPORTED);
     if (plain) setNextHop(slot, route, destinationAt(slot));

@@ -6,8 +6,8 @@
 import { portUnreachable } from "./answer";
 import { create, end, isAvailable } from "./connections";
 import { EMBEDDED, parseEmbedded } from "./embedded";
-import { toRealServer } from "./forward";
-import { rewriteError } from "./forwarding/nat";
+import { toClientSide, toRealServer } from "./forward";
+import { clientAddress, rewriteError } from "./forwarding/nat";
 import * as Connection from "./layout/connection";
 import * as Forwarding from "./layout/forwarding";
 import * as Memory from "./layout/memory";
@@ -19,11 +19,11 @@ import * as Setting from "./layout/setting";
 import * as Slot from "./layout/slot";
 import * as State from "./layout/state";
 import * as Verdict from "./layout/verdict";
-import { destinationPort, incoming, outgoing, portsAreThere, sourcePort } from "./lookup";
+import { answered, destinationPort, incoming, outgoing, portsAreThere, sourcePort } from "./lookup";
 import { IGNORED, NO_ROOM, NO_SERVER, schedulePersistent } from "./persistence";
 import { DIRECTION_IN } from "./protocol/direction";
 import { hasPorts, isKnown, transition } from "./protocol/index";
-import { headerIsWhole, isError, isIcmp, REFUSED, respond, respondError } from "./reply";
+import { headerIsWhole, isError, isIcmp, REFUSED, respond, respondError, TURNED } from "./reply";
 import { pick } from "./scheduler/index";
 import { drop } from "./send";
 import { restart } from "./table/connection";
@@ -31,7 +31,7 @@ import { isEnabled, setting, setWord, word } from "./table/memory";
 import { hasRealServer } from "./table/real";
 import { FTP_DATA_PORT, FTP_PORT, findService } from "./table/service";
 import { countConnection, countPacketIn } from "./table/stats";
-import { destinationAt, packetLength, sourceAt } from "./transmit";
+import { deliver, destinationAt, packetLength, sourceAt } from "./transmit";
 import { receiveTunnelError } from "./tunnel-error";
 import { transportChecksumIsRight } from "./verify";
 import { copy16 } from "./wire/bytes";
@@ -204,7 +204,7 @@ function open(slot: usize): i32 {
   const connection = schedule(slot, service);
   if (connection === IGNORED) return CONTINUE;
   if (connection === NO_SERVER) return refuse(slot, service);
-  if (connection === NO_ROOM) return drop(slot, Reason.TABLE_FULL);
+  if (connection === NO_ROOM) return drop(slot, <i32>word(Memory.REFUSAL));
   return forwardOn(slot, connection);
 }
 
@@ -214,9 +214,20 @@ function forwardOn(slot: usize, connection: usize): i32 {
   transition(connection, slot, DIRECTION_IN);
   store<u32>(connection, load<u32>(connection, Connection.PACKETS) + 1, Connection.PACKETS);
   const verdict = toRealServer(slot, connection, false);
-  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_ONE_PACKET) !== 0) end(connection);
+  const flags = load<u32>(connection, Connection.FLAGS);
+  // With full NAT the answer needs it.
+  if ((flags & (Connection.FLAG_ONE_PACKET | Connection.FLAG_FULL_NAT)) === Connection.FLAG_ONE_PACKET) end(connection);
   else restart(connection);
   return verdict;
+}
+
+/** What a server sent to a local address of a full NAT connection goes to its client. */
+function answerOn(slot: usize, connection: usize): i32 {
+  if (!headerIsWhole(slot)) return drop(slot, Reason.TRANSPORT_TRUNCATED);
+  const refusal = toClientSide(slot, clientAddress(connection), false);
+  if (refusal !== 0) return drop(slot, <i32>refusal);
+  const reason = respond(slot, connection);
+  return reason === 0 ? deliver(slot) : drop(slot, reason);
 }
 
 /** A packet for one of the director's addresses. */
@@ -233,6 +244,8 @@ export function receiveIn(slot: usize): i32 {
     if (connection === REFUSE) return drop(slot, Reason.SERVER_UNAVAILABLE);
     if (connection !== 0) return forwardOn(slot, connection);
   }
+  connection = answered(slot, false);
+  if (connection !== 0) return answerOn(slot, connection);
   return open(slot);
 }
 
@@ -243,15 +256,18 @@ export function receiveIn(slot: usize): i32 {
 export function receiveOut(slot: usize): i32 {
   if (isIcmp(slot)) {
     const outcome = respondError(slot);
-    return outcome === REFUSED ? drop(slot, Reason.ICMP_MALFORMED) : CONTINUE;
+    if (outcome === REFUSED) return drop(slot, Reason.ICMP_MALFORMED);
+    if (outcome !== TURNED) return CONTINUE;
+    const refusal = toClientSide(slot, destinationAt(slot), true);
+    return refusal === 0 ? deliver(slot) : drop(slot, <i32>refusal);
   }
   const protocol = <i32>load<u8>(slot, Slot.PROTOCOL);
   if (!isKnown(protocol)) return CONTINUE;
   const connection = outgoing(slot, false);
   if (connection !== 0) {
     if (!headerIsWhole(slot)) return drop(slot, Reason.TRANSPORT_TRUNCATED);
-    respond(slot, connection);
-    return CONTINUE;
+    const reason = respond(slot, connection);
+    return reason === 0 ? CONTINUE : drop(slot, reason);
   }
   if (setting(Setting.NAT_ICMP_SEND) !== 0 && hasPorts(protocol) && portsAreThere(slot)) return nobodysAnswer(slot);
   return CONTINUE;

@@ -1,10 +1,14 @@
 /** From a packet's descriptor to its connection, in either direction. */
 
+import * as Address from "./layout/address";
 import * as Connection from "./layout/connection";
 import * as Memory from "./layout/memory";
 import * as Protocol from "./layout/protocol";
 import * as Slot from "./layout/slot";
-import { findIn, findOut, fold6, hashSide } from "./table/connection";
+import { hasPorts } from "./protocol/index";
+import { findAddress4, findAddress6 } from "./table/address";
+import { findIn, findOut, findReply, fold6, hashSide } from "./table/connection";
+import { localWord } from "./table/local";
 import { word } from "./table/memory";
 import * as Ipv4 from "./wire/ipv4";
 import * as Ipv6 from "./wire/ipv6";
@@ -22,12 +26,10 @@ function isRelated(packet: usize): bool {
   return protocol === Protocol.ESP || protocol === Protocol.AH;
 }
 
-/** Whether the ports of the packet can be read. */
+/** Whether the ports of the packet can be read, or are known without reading. */
 export function portsAreThere(packet: usize): bool {
-  return (
-    (<u32>load<u16>(packet, Slot.FLAGS) & Slot.LATER_FRAGMENT) === 0 &&
-    load<u32>(packet, Slot.TRANSPORT) + 4 <= load<u32>(packet, Slot.END)
-  );
+  if ((<u32>load<u16>(packet, Slot.FLAGS) & Slot.LATER_FRAGMENT) !== 0) return false;
+  return isRelated(packet) || load<u32>(packet, Slot.TRANSPORT) + 4 <= load<u32>(packet, Slot.END);
 }
 
 export function sourcePort(packet: usize): u32 {
@@ -58,17 +60,11 @@ export function incoming(packet: usize, inverse: bool): usize {
   if (load<u8>(packet, Slot.FAMILY) === 4) {
     const client = load<u32>(ip + <usize>(inverse ? Ipv4.DESTINATION : Ipv4.SOURCE));
     const virtual = load<u32>(ip + <usize>(inverse ? Ipv4.SOURCE : Ipv4.DESTINATION));
-    const found = findIn(
-      hashSide(client, clientPort, protocol),
-      client,
-      virtual,
-      clientPort,
-      virtualPort,
-      protocol,
-      0,
-      0,
-      0,
-    );
+    // Port 0 stands for one that is not known yet: such a packet never finds its own kind, as in the kernel.
+    const found =
+      clientPort === 0
+        ? <usize>0
+        : findIn(hashSide(client, clientPort, protocol), client, virtual, clientPort, virtualPort, protocol, 0, 0, 0);
     if (found !== 0 || word(Memory.NO_CLIENT_PORT_COUNT) === 0) return found;
     return findIn(
       hashSide(client, 0, protocol),
@@ -86,17 +82,20 @@ export function incoming(packet: usize, inverse: bool): usize {
   const virtual6 = ip + <usize>(inverse ? Ipv6.SOURCE : Ipv6.DESTINATION);
   const client = fold6(client6);
   const virtual = fold6(virtual6);
-  const found = findIn(
-    hashSide(client, clientPort, protocol),
-    client,
-    virtual,
-    clientPort,
-    virtualPort,
-    protocol,
-    client6,
-    virtual6,
-    0,
-  );
+  const found =
+    clientPort === 0
+      ? <usize>0
+      : findIn(
+          hashSide(client, clientPort, protocol),
+          client,
+          virtual,
+          clientPort,
+          virtualPort,
+          protocol,
+          client6,
+          virtual6,
+          0,
+        );
   if (found !== 0 || word(Memory.NO_CLIENT_PORT_COUNT) === 0) return found;
   return findIn(
     hashSide(client, 0, protocol),
@@ -146,4 +145,30 @@ export function outgoing(packet: usize, inverse: bool): usize {
     source6,
     client6,
   );
+}
+
+/**
+ * Full NAT: the connection whose server sent this packet to one of our addresses; with `inverse`, to whose server it
+ * was sent from there. 0 when there is none.
+ */
+export function answered(packet: usize, inverse: bool): usize {
+  if (word(Memory.FULL_NAT_COUNT) === 0 || !portsAreThere(packet)) return 0;
+  const protocol = <i32>load<u8>(packet, Slot.PROTOCOL);
+  if (!hasPorts(protocol)) return 0;
+  const ip = <usize>load<u32>(packet, Slot.IP);
+  const serverPort = inverse ? destinationPort(packet) : sourcePort(packet);
+  const port = inverse ? sourcePort(packet) : destinationPort(packet);
+  let record: usize;
+  let server: u32;
+  let server6: usize = 0;
+  if (load<u8>(packet, Slot.FAMILY) === 4) {
+    record = findAddress4(load<u32>(ip + <usize>(inverse ? Ipv4.SOURCE : Ipv4.DESTINATION)));
+    server = load<u32>(ip + <usize>(inverse ? Ipv4.DESTINATION : Ipv4.SOURCE));
+  } else {
+    record = findAddress6(ip + <usize>(inverse ? Ipv6.SOURCE : Ipv6.DESTINATION));
+    server6 = ip + <usize>(inverse ? Ipv6.DESTINATION : Ipv6.SOURCE);
+    server = fold6(server6);
+  }
+  if (record === 0 || load<u32>(record, Address.LOCALS) === 0) return 0;
+  return findReply(localWord(record, port), server, serverPort, <u32>protocol, server6);
 }

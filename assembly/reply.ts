@@ -2,6 +2,7 @@
 
 import { EMBEDDED, parseEmbedded } from "./embedded";
 import { rewriteError, toClient } from "./forwarding/nat";
+import { fromServer } from "./helper/ftp";
 import * as Connection from "./layout/connection";
 import * as Forwarding from "./layout/forwarding";
 import * as Protocol from "./layout/protocol";
@@ -39,12 +40,17 @@ function isNat(connection: usize): bool {
   return (load<u32>(connection, Connection.FLAGS) & Connection.METHOD_MASK) === Forwarding.NAT;
 }
 
-/** A packet of a connection's server goes to the client. */
-export function respond(slot: usize, connection: usize): void {
+/** A packet of a connection's server goes to the client. Returns 0, or the reason for which it must not. */
+export function respond(slot: usize, connection: usize): i32 {
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_HELPER) !== 0) {
+    const reason = fromServer(slot, connection);
+    if (reason !== 0) return reason;
+  }
   if (isNat(connection)) toClient(slot, connection);
   countPacketOut(<usize>load<u32>(connection, Connection.SERVER), packetLength(slot));
   transition(connection, slot, DIRECTION_OUT);
   restart(connection);
+  return 0;
 }
 
 /** An ICMP error of type that may be about a connection. */

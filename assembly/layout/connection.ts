@@ -42,22 +42,34 @@ export const WHEEL_SLOT = 62;
 export const COLD_SIZE = 16;
 export const COLD_MARK = 0;
 export const COLD_EXTENSION = 4;
-/** Full NAT: which local address (place in the pool) and port stand for the client. */
+/** Full NAT: place of the local address (layout/address) and its port (raw), which stand for the client. */
 export const COLD_LOCAL = 8;
 export const COLD_SINCE = 12;
 
-/** Extension: IPv6 addresses, or helper state. */
+/** Extension: IPv6 addresses, state of a helper, or what a persistence engine found. */
 export const EXTENSION_SIZE = 128;
 export const EXTENSION_NEXT = 0;
+/** FTP: which answer the control connection waits for (helper/ftp.ts). */
+export const EXTENSION_MODE = 4;
+/** More data: extensions that hold nothing else, from EXTENSION_MORE_DATA on; and a hash of all of them. */
+export const EXTENSION_MORE = 8;
+export const EXTENSION_DATA_HASH = 12;
 export const EXTENSION_CLIENT = 16;
 export const EXTENSION_VIRTUAL = 32;
 export const EXTENSION_SERVER = 48;
-/** Sequence adjustment (FTP): in: init_seq, delta, previous_delta; out: the same. */
-export const EXTENSION_SEQUENCE_IN = 64;
-export const EXTENSION_SEQUENCE_OUT = 76;
-/** Persistence engine data (SIP call id): length, then up to 32 bytes hashed. */
-export const EXTENSION_DATA_LENGTH = 88;
-export const EXTENSION_DATA = 92;
+/** How far a helper moved the sequence numbers of a server (helper/sequence.ts). */
+export const EXTENSION_SEQUENCE = 64;
+/** Data that a persistence engine tells clients apart by (SIP: Call-ID): length, first bytes. */
+export const EXTENSION_DATA_LENGTH = 76;
+export const EXTENSION_DATA = 80;
+export const EXTENSION_DATA_SIZE = 48;
+export const EXTENSION_MORE_DATA = 8;
+export const EXTENSION_MORE_SIZE = 120;
+
+/** Sequence number of the last change, what was added before it, and what is added since. */
+export const SEQUENCE_POSITION = 0;
+export const SEQUENCE_BEFORE = 4;
+export const SEQUENCE_AFTER = 8;
 /** Next free record. */
 export const NEXT_FREE = 0;
 
@@ -77,7 +89,7 @@ export const FLAG_ONE_PACKET = 0x2000;
 export const FLAG_USED = 0x10000;
 /** Ours: the connection was counted in its server's ACTIVE or INACTIVE. */
 export const FLAG_COUNTED = 0x20000;
-/** Ours: a helper (FTP, SIP) looks at its packets. */
+/** Ours: a helper (FTP) looks at its packets. */
 export const FLAG_HELPER = 0x40000;
 /** Ours: full NAT. */
 export const FLAG_FULL_NAT = 0x80000;
@@ -85,3 +97,7 @@ export const FLAG_FULL_NAT = 0x80000;
 export const FLAG_IPV6 = 0x100000;
 /** Ours: the server's address is of the other family, and in the extension. */
 export const FLAG_MIXED = 0x200000;
+/** Ours: a template that is found by a persistence engine's data. */
+export const FLAG_ENGINE = 0x800000;
+/** Ours: full NAT, the server has answered after its SYN: it need not be told of the client any more. */
+export const FLAG_TOLD = 0x400000;

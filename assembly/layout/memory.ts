@@ -85,6 +85,9 @@ export const SERVICE_HASH_CAPACITY = 208;
 /** io_uring rings of the workers, page-aligned. */
 export const RINGS_BASE = 212;
 export const RINGS_CAPACITY = 216;
+/** Full NAT: ports of local addresses (layout/local). */
+export const LOCALS_BASE = 220;
+export const LOCALS_CAPACITY = 224;
 
 // Mutable words of the core, changed under the lock.
 export const FREE_SLOT = 512;
@@ -161,3 +164,21 @@ export const ZERO = 992;
 export const FREE_FRAGMENT = 756;
 export const FRAGMENT_DUE = 760;
 export const NO_CLIENT_PORT_COUNT = 700;
+/** Routes of KIND_LOCAL: only with some of them a destination is looked for among the routes before it is forwarded. */
+export const LOCAL_ROUTE_COUNT = 716;
+/** What the defence strategies are at, set once a second: every how manieth new connection is dropped, and so on. */
+export const DROP_RATE = 720;
+export const DROP_ENTRY_ON = 724;
+export const SECURE_TCP_ON = 728;
+export const DROP_CURSOR = 732;
+/** Nine bytes: how many connections with so many packets are still spared. */
+export const SPARED = 960;
+/** Set once a service has had a persistence engine: only then servers' packets are looked at for one. */
+export const ENGINES = 740;
+/** 64 bytes for a helper while it runs. */
+export const HELPER = 2048;
+/** Full NAT: records of layout/local that are free, or were never used; connections; why the last one was refused. */
+export const FREE_LOCAL = 1152;
+export const LOCAL_HIGH = 1156;
+export const FULL_NAT_COUNT = 1160;
+export const REFUSAL = 1164;
