@@ -84,6 +84,7 @@ function onLink(family: u32, address: usize): usize {
     const route = base + <usize>i * Route.SIZE;
     if (<u32>load<u8>(route, Route.FAMILY) !== family || !isZero16(route + Route.GATEWAY)) continue;
     if (family === 4) {
+    if (load<u8>(route, Route.KIND) !== Route.KIND_UNICAST) continue;
       if (((load<u32>(address) ^ load<u32>(route, Route.DESTINATION)) & load<u32>(route, Route.DESTINATION + 4)) === 0)
         return <usize>load<u32>(route, Route.PORT);
     } else if (nextRoute(route, 6, <u32>load<u8>(route, Route.PREFIX), route + Route.DESTINATION) === route) {
@@ -508,11 +509,15 @@ export function routeAdd(): u32 {
   const family = load<u32>(at, Request.FAMILY);
   const prefix = load<u32>(at, Request.PREFIX);
   const metric = load<u32>(at, Request.METRIC);
+  const kind = load<u32>(at, Request.KIND);
+  if (kind > <u32>Route.KIND_UNREACHABLE) return fail(Errno.EINVAL);
   if (prefix > (family === 4 ? <u32>32 : <u32>128)) return fail(Errno.EINVAL);
   network(NETWORK, family, at + Request.ADDRESS, prefix);
   const gateway = at + Request.GATEWAY;
   let port: usize = 0;
-  if (load<u32>(at, Request.NUMBER) !== 0xffffffff) {
+  if (kind !== Route.KIND_UNICAST) {
+    // Needs no way out.
+  } else if (load<u32>(at, Request.NUMBER) !== 0xffffffff) {
     port = findPort(load<u32>(at, Request.NUMBER));
     if (port === 0) return fail(Errno.EINVAL);
   } else {
@@ -520,7 +525,7 @@ export function routeAdd(): u32 {
     if (port === 0) return fail(Errno.ENOENT);
   }
   for (let other = nextRoute(0, family, prefix, NETWORK); other !== 0; ) {
-    if (load<u32>(other, Route.METRIC) === metric) return fail(Errno.EEXIST);
+    if (isSameRoute(other, kind, metric)) return fail(Errno.EEXIST);
     other = nextRoute(other + Route.SIZE, family, prefix, NETWORK);
   }
   const route = insertRoute(family, prefix, metric);
@@ -530,15 +535,33 @@ export function routeAdd(): u32 {
   copy16(route + Route.GATEWAY, gateway);
   copy16(route + Route.SOURCE, at + Request.SOURCE);
   store<u32>(route, <u32>port, Route.PORT);
+  store<u8>(route, <u8>kind, Route.KIND);
+  if (kind === Route.KIND_LOCAL) {
+    store<u32>(route, load<u32>(at, Request.MARK), Route.MARK);
+    setWord(Memory.LOCAL_ROUTE_COUNT, word(Memory.LOCAL_ROUTE_COUNT) + 1);
+  }
   changed();
   return <u32>route;
+}
+
+/** Whether a route to the requested network is the requested one: local ones differ by mark, the others by metric. */
+function isSameRoute(route: usize, kind: u32, metric: u32): bool {
+  if ((load<u8>(route, Route.KIND) === Route.KIND_LOCAL) !== (kind === Route.KIND_LOCAL)) return false;
+  if (kind === Route.KIND_LOCAL) return load<u32>(route, Route.MARK) === load<u32>(request(), Request.MARK);
+  return load<u32>(route, Route.METRIC) === metric;
 }
 
 export function routeRemove(): u32 {
   const at = request();
   const family = load<u32>(at, Request.FAMILY);
-  network(NETWORK, family, at + Request.ADDRESS, load<u32>(at, Request.PREFIX));
-  const route = nextRoute(0, family, load<u32>(at, Request.PREFIX), NETWORK);
+  const prefix = load<u32>(at, Request.PREFIX);
+  const kind = load<u32>(at, Request.KIND);
+  network(NETWORK, family, at + Request.ADDRESS, prefix);
+  let route = nextRoute(0, family, prefix, NETWORK);
+  // A metric that is not given fits any.
+  const metric = load<u32>(at, Request.METRIC);
+  while (route !== 0 && !isSameRoute(route, kind, metric !== 0 ? metric : load<u32>(route, Route.METRIC)))
+    route = nextRoute(route + Route.SIZE, family, prefix, NETWORK);
   if (route === 0) return fail(Errno.ESRCH);
   removeRoute(route);
   changed();

@@ -18,6 +18,7 @@ import * as Protocol from "./layout/protocol";
 import * as Reason from "./layout/reason";
 import * as Slot from "./layout/slot";
 import * as Verdict from "./layout/verdict";
+import { mark } from "./marks";
 import { receiveIcmp6 } from "./ndp";
 import { setNextHop } from "./neighbour";
 import { isKnown } from "./protocol/index";
@@ -27,7 +28,7 @@ import { drop } from "./send";
 import { findAddress4, findAddress6 } from "./table/address";
 import { isEnabled, word } from "./table/memory";
 import { isLink } from "./table/port";
-import { findRoute } from "./table/route";
+import { findRoute, isLocal4, isLocal6 } from "./table/route";
 import { deliver, destinationAt } from "./transmit";
 import { isZero16 } from "./wire/bytes";
 import { checksum } from "./wire/checksum";
@@ -144,7 +145,7 @@ function receive4(slot: usize): i32 {
   const destination = load<u32>(ip, Ipv4.DESTINATION);
   if ((source & 0xff) === 0 || Ipv4.isMulticast(source) || Ipv4.isLoopback(source) || source === 0xffffffff)
     return drop(slot, Reason.SOURCE_INVALID);
-  if (findAddress4(source) !== 0) return drop(slot, Reason.SOURCE_INVALID);
+  if (findAddress4(source) !== 0 || isLocal4(source, 0)) return drop(slot, Reason.SOURCE_INVALID);
   if ((destination & 0xff) === 0 || Ipv4.isLoopback(destination)) return drop(slot, Reason.DESTINATION_INVALID);
   const record = findAddress4(destination);
   if (
@@ -154,14 +155,16 @@ function receive4(slot: usize): i32 {
   )
     return drop(slot, Reason.BROADCAST);
   if ((flags & Slot.LINK_BROADCAST) !== 0) return drop(slot, Reason.BROADCAST);
-  if (record !== 0) flags |= Slot.TO_DIRECTOR;
   store<u16>(slot, <u16>flags, Slot.FLAGS);
   if ((flags & Slot.FRAGMENT) === 0 && !offloadFits(slot)) return drop(slot, Reason.VNET_HEADER_BAD);
+  if (word(Memory.MARK_COUNT) !== 0) mark(slot);
+  const ours = record !== 0 || isLocal4(destination, load<u32>(slot, Slot.MARK));
+  if (ours) store<u16>(slot, <u16>(flags | Slot.TO_DIRECTOR), Slot.FLAGS);
   if (header > <usize>Ipv4.SIZE) {
-    const route: usize = record !== 0 ? 0 : findRoute(4, ip + Ipv4.DESTINATION);
+    const route: usize = ours ? 0 : findRoute(4, ip + Ipv4.DESTINATION);
     if (!compileOptions(slot, route)) return drop(slot, Reason.IP_OPTIONS);
   }
-  return record !== 0 ? toDirector(slot) : routeOn(slot);
+  return ours ? toDirector(slot) : routeOn(slot);
 }
 
 function receive6(slot: usize): i32 {
@@ -187,7 +190,9 @@ function receive6(slot: usize): i32 {
   }
   if ((flags & Slot.LINK_BROADCAST) !== 0) return drop(slot, Reason.BROADCAST);
   if (isZero16(source) && load<u8>(slot, Slot.PROTOCOL) !== Protocol.ICMPV6) return drop(slot, Reason.SOURCE_INVALID);
-  if (findAddress6(destination) !== 0) {
+  if (word(Memory.MARK_COUNT) !== 0) mark(slot);
+  if (isLocal6(source, 0)) return drop(slot, Reason.SOURCE_INVALID);
+  if (findAddress6(destination) !== 0 || isLocal6(destination, load<u32>(slot, Slot.MARK))) {
     flags |= Slot.TO_DIRECTOR;
     store<u16>(slot, <u16>flags, Slot.FLAGS);
     return toDirector(slot);

@@ -8,6 +8,7 @@ import * as Errno from "./layout/errno";
 import * as Memory from "./layout/memory";
 import * as Port from "./layout/port";
 import * as Reason from "./layout/reason";
+import * as Marks from "./marks";
 import { hold as holdLock, unhold } from "./table/lock";
 import { count, countAt, word } from "./table/memory";
 
@@ -207,3 +208,18 @@ export function announce(): void {
 export function tick(now: u32): u32 {
   return runBreath(0, now);
 }
+/** Takes `length` bytes of the request record into the next program of firewall marks, `offset` from its start. */
+export function marksPut(offset: u32, length: u32): u32 {
+  return Marks.marksPut(offset, length);
+}
+
+/** The program that was put, `length` bytes and `rules` rules, replaces the one in use at once; none for 0. */
+export function marksLoad(length: u32, rules: u32): u32 {
+  const refusal = Marks.marksCheck(length);
+  if (refusal !== 0) return refusal;
+  holdLock();
+  const result = Marks.marksLoad(length, rules);
+  unhold();
+  return result;
+}
+

@@ -24,7 +24,44 @@ export function covers6(network: usize, address: usize, prefix: u32): bool {
   return <u32>(load<u8>(network + <usize>whole) ^ load<u8>(address + <usize>whole)) >> (8 - rest) === 0;
 }
 
-/** The route to an address (pointer to 4 or 16 bytes), or 0. */
+/** Whether the record at `route` makes addresses of a family the director's, for a packet with this mark. */
+function isLocalFor(route: usize, family: u32, mark: u32): bool {
+  if (load<u8>(route, Route.KIND) !== Route.KIND_LOCAL || <u32>load<u8>(route, Route.FAMILY) !== family) return false;
+  const wanted = load<u32>(route, Route.MARK);
+  return wanted === 0 || wanted === mark;
+}
+
+/**
+ * Whether a local route makes an address (raw) the director's, for a packet with this mark. Local routes come before
+ * all others, however short their prefix.
+ */
+export function isLocal4(addressBe: u32, mark: u32): bool {
+  if (word(Memory.LOCAL_ROUTE_COUNT) === 0) return false;
+  const end = at(word(Memory.ROUTE_COUNT));
+  for (let route = at(0); route < end; route += Route.SIZE) {
+    const outside = (addressBe ^ load<u32>(route, Route.DESTINATION)) & load<u32>(route, Route.DESTINATION + 4);
+    if (outside === 0 && isLocalFor(route, 4, mark)) return true;
+  }
+  return false;
+}
+
+/** The same of an IPv6 address (16 bytes). */
+export function isLocal6(address: usize, mark: u32): bool {
+  if (word(Memory.LOCAL_ROUTE_COUNT) === 0) return false;
+  const end = at(word(Memory.ROUTE_COUNT));
+  for (let route = at(0); route < end; route += Route.SIZE) {
+    if (!isLocalFor(route, 6, mark)) continue;
+    if (covers6(route + Route.DESTINATION, address, <u32>load<u8>(route, Route.PREFIX))) return true;
+  }
+  return false;
+}
+
+/** The way that a route found for an address is: itself, or 0 when nothing can be sent there. */
+function passable(route: usize): usize {
+  return load<u8>(route, Route.KIND) === Route.KIND_UNREACHABLE ? 0 : route;
+}
+
+/** The route to send by to an address (pointer to 4 or 16 bytes), or 0. */
 export function findRoute(family: u32, address: usize): usize {
   let route = at(0);
   const end = at(word(Memory.ROUTE_COUNT));
@@ -33,17 +70,19 @@ export function findRoute(family: u32, address: usize): usize {
     for (; route < end; route += Route.SIZE) {
       if (
         load<u8>(route, Route.FAMILY) === 4 &&
-        ((addressBe ^ load<u32>(route, Route.DESTINATION)) & load<u32>(route, Route.DESTINATION + 4)) === 0
+        ((addressBe ^ load<u32>(route, Route.DESTINATION)) & load<u32>(route, Route.DESTINATION + 4)) === 0 &&
+        load<u8>(route, Route.KIND) !== Route.KIND_LOCAL
       )
-        return route;
+        return passable(route);
     }
   } else {
     for (; route < end; route += Route.SIZE) {
       if (
         load<u8>(route, Route.FAMILY) === 6 &&
-        covers6(route + Route.DESTINATION, address, <u32>load<u8>(route, Route.PREFIX))
+        covers6(route + Route.DESTINATION, address, <u32>load<u8>(route, Route.PREFIX)) &&
+        load<u8>(route, Route.KIND) !== Route.KIND_LOCAL
       )
-        return route;
+        return passable(route);
     }
   }
   return 0;
@@ -69,6 +108,8 @@ export function insertRoute(family: u32, prefix: u32, metric: u32): usize {
 }
 
 export function removeRoute(route: usize): void {
+  if (load<u8>(route, Route.KIND) === Route.KIND_LOCAL)
+    setWord(Memory.LOCAL_ROUTE_COUNT, word(Memory.LOCAL_ROUTE_COUNT) - 1);
   const count = word(Memory.ROUTE_COUNT);
   memory.copy(route, route + Route.SIZE, at(count) - route - Route.SIZE);
   setWord(Memory.ROUTE_COUNT, count - 1);

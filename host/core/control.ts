@@ -85,6 +85,8 @@ export interface RouteConfig {
   readonly metric?: number | undefined;
   readonly source?: string | undefined;
   readonly kind?: "unicast" | "local" | "unreachable" | undefined;
+  /** Of a local route: the firewall mark that packets must have. */
+  readonly mark?: number | undefined;
 }
 
 /** The error that a negated errno of the core stands for. */
@@ -269,6 +271,16 @@ export class Control {
     this.core.announce();
   }
 
+  /** Puts a compiled set of mark rules (host/marks) in the place of the one in use, between two packets. */
+  marksLoad(program: Uint8Array, rules: number): void {
+    for (let at = 0; at < program.length; at += Request.SIZE) {
+      const piece = program.subarray(at, at + Request.SIZE);
+      this.bytes.set(piece);
+      resultOf(this.core.marksPut(at, piece.length), "load mark rules");
+    }
+    resultOf(this.core.marksLoad(program.length, rules), "load mark rules");
+  }
+
   private clear(): void {
     this.bytes.fill(0, 0, 256);
   }
@@ -341,6 +353,7 @@ export class Control {
     if (route.gateway !== undefined) this.bytes.set(addressBytes(route.gateway).bytes, Request.GATEWAY);
     if (route.source !== undefined) this.bytes.set(addressBytes(route.source).bytes, Request.SOURCE);
     this.put(Request.METRIC, route.metric ?? 0);
+    this.put(Request.MARK, route.mark ?? 0);
     this.put(Request.KIND, ROUTE_KINDS[route.kind ?? "unicast"]);
   }
 }

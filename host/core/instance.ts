@@ -34,6 +34,8 @@ export interface Core {
   announce(): void;
   sendFailed(port: number): void;
 }
+  marksPut(offset: number, length: number): number;
+  marksLoad(length: number, rules: number): number;
 
 /** The core that was built does not fit this host, or the memory does not fit the core. */
 export class CoreError extends Error {
