@@ -6,6 +6,7 @@ import { usage } from "../errors.js";
 import type { ForwardingName, IpvsStep, ServerConfig, ServiceConfig, ServiceProtocol } from "../ipvs/model.js";
 import { LOG_LEVELS } from "../log.js";
 import {
+  type MarksSpec,
   type NeighbourSpec,
   type PortSpec,
   type RouteSpec,
@@ -57,6 +58,8 @@ export interface OptionSources {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Steps of a rules file. */
   rules(file: string): Promise<readonly SourcedStep[]>;
+  /** Text of a file of firewall marks, found to be right. */
+  marks(file: string): Promise<MarksSpec>;
 }
 
 export async function parseRunOptions(tokens: readonly Token[], sources: OptionSources): Promise<RunConfig> {
@@ -131,7 +134,10 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
   }
 
   checkPorts(ports);
-  for (const { gateway } of routes) checkOnLink(`--route ${gateway}`, values.address("--route", gateway), ports);
+  for (const route of routes) {
+    if (!("gateway" in route)) continue;
+    checkOnLink(`--route ${route.gateway}`, values.address("--route", route.gateway), ports);
+  }
   for (const { port } of neighbours) {
     if (!ports.some(({ name }) => name === port)) {
       throw usage(`--neigh: no port ${port}: name one of ${ports.map(({ name }) => name).join(", ")}`);
@@ -155,6 +161,7 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
     settings: profile === "wlvs" ? [...WLVS_SETTINGS, ...settings] : settings,
     routes,
     neighbours,
+    marks: last.marks === undefined ? undefined : await sources.marks(last.marks),
     forward,
     profile,
     socket: parseSocket(last.socket ?? sources.env.WLVS_SOCKET ?? DEFAULT_SOCKET),
@@ -358,9 +365,19 @@ function parseSet(text: string): readonly [string, string] {
 }
 
 function parseRoute(text: string): RouteSpec {
+  const local = /^([^,]+),local(?:,mark=([^,]*))?$/.exec(text);
+  if (local !== null) {
+    const net = values.network("--route", local[1]!, local[1]!.includes(":") ? "64" : "24");
+    const mark = local[2] === undefined ? undefined : Number(local[2] === "" ? Number.NaN : local[2]);
+    if (mark !== undefined && !(Number.isInteger(mark) && mark >= 1 && mark <= 0xffffffff)) {
+      throw usage(`--route ${text}: mark= takes a number from 1 to 4294967295`);
+    }
+    return { to: `${net.text}/${net.prefix}`, kind: "local", mark };
+  }
   const { word, pairs } = values.wordAndPairs("--route", text);
   const via = pairs[0];
-  if (pairs.length !== 1 || via === undefined || via[0] !== "via") throw usage(`--route ${text}: write CIDR,via=IP`);
+  if (pairs.length !== 1 || via === undefined || via[0] !== "via")
+    throw usage(`--route ${text}: write CIDR,via=IP or CIDR,local`);
   const gateway = values.hostAddress(`--route ${word}: via`, via[1]);
   if (word === "default") return { to: gateway.family === 4 ? "0.0.0.0/0" : "::/0", gateway: gateway.text };
   const net = values.network("--route", word, word.includes(":") ? "64" : "24");

@@ -1,13 +1,16 @@
-/** Rules files: what ipvsadm-save -n writes. */
+/** Files that flags name: rules as ipvsadm-save -n writes them, firewall marks. */
 import { readFile } from "node:fs/promises";
 import { LvsError, usage } from "../errors.js";
 import { parseRules, RulesError } from "../ipvs/restore.js";
-import type { SourcedStep } from "./config.js";
+import { parseMarks } from "../marks/parse.js";
+import { emptyRuleset } from "../marks/ruleset.js";
+import { MarksError } from "../marks/tokens.js";
+import type { MarksSpec, SourcedStep } from "./config.js";
 
 /** The changes that a file (`-`: standard input) asks for; a bad line spoils the whole. */
 export async function readRules(file: string, stdin: AsyncIterable<string | Uint8Array>): Promise<SourcedStep[]> {
   const name = file === "-" ? "standard input" : file;
-  const text = file === "-" ? await readAll(stdin) : await readText(file);
+  const text = file === "-" ? await readAll(stdin) : await readText("--rules", file);
   try {
     return parseRules(text).map(({ number, step }) => ({ from: `--rules ${name}, line ${number}`, step }));
   } catch (error) {
@@ -16,13 +19,30 @@ export async function readRules(file: string, stdin: AsyncIterable<string | Uint
   }
 }
 
-async function readText(file: string): Promise<string> {
+/** A file of firewall marks (`-`: standard input), in nftables' language. */
+export async function readMarks(file: string, stdin: AsyncIterable<string | Uint8Array>): Promise<MarksSpec> {
+  const text = file === "-" ? await readAll(stdin) : await readText("--marks", file);
+  checkMarks(file === "-" ? "standard input" : file, text);
+  return { file, text };
+}
+
+/** Throws a usage error that names the line of what is wrong. */
+export function checkMarks(name: string, text: string): void {
+  try {
+    parseMarks(text, emptyRuleset());
+  } catch (error) {
+    if (!(error instanceof MarksError)) throw error;
+    throw usage(`--marks ${name}, line ${error.line}: ${error.message}`);
+  }
+}
+
+async function readText(flag: string, file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const reason = code === "ENOENT" ? "no such file" : code === "EACCES" ? "permission denied" : message;
-    throw new LvsError("ERR_LVS_FILE", `--rules ${file}: ${reason}`, error);
+    throw new LvsError("ERR_LVS_FILE", `${flag} ${file}: ${reason}`, error);
   }
 }
 

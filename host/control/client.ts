@@ -19,7 +19,15 @@ import {
   type Stats,
   type Timeouts,
 } from "../ipvs/model.js";
-import type { CounterInfo, DirectorStatus, NeighbourInfo, PortInfo, RouteInfo, Settings } from "./director-info.js";
+import type {
+  CounterInfo,
+  DirectorStatus,
+  MarksInfo,
+  NeighbourInfo,
+  PortInfo,
+  RouteInfo,
+  Settings,
+} from "./director-info.js";
 import { serverKey, serviceKey } from "./keys.js";
 
 export const DEFAULT_SOCKET = "/run/wlvs.sock";
@@ -124,6 +132,15 @@ export class RemoteIpvs implements Ipvs {
 
   setSettings(settings: Settings): Promise<void> {
     return this.call("PATCH", "/v1/settings", settings);
+  }
+
+  marks(): Promise<MarksInfo> {
+    return this.call("GET", "/v1/marks");
+  }
+
+  /** `replace` forgets what was there, `apply` changes it as `nft -f` would. */
+  setMarks(rules: string, how: "replace" | "apply"): Promise<void> {
+    return this.call(how === "replace" ? "PUT" : "PATCH", "/v1/marks", { rules });
   }
 
   addService(service: ServiceConfig): Promise<void> {

@@ -39,6 +39,10 @@ export interface RouteInfo {
   readonly via?: string | undefined;
   readonly port?: string | undefined;
   readonly metric: number;
+  /** local: for the director itself; undefined: sent on. */
+  readonly kind?: "local" | "unreachable" | undefined;
+  /** Of a local route: the firewall mark that packets must have. */
+  readonly mark?: number | undefined;
 }
 
 /** How frames ended. The verdicts add up to framesIn; reasons say why the dropped ones were. */
@@ -69,6 +73,12 @@ export interface DirectorStatus {
 /** net.ipv4.vs.* by name, without the prefix. A setting of two numbers is text, "3 50". */
 export type Settings = Readonly<Record<string, number | string>>;
 
+/** Firewall marks: rules in nftables' language. */
+export interface MarksInfo {
+  readonly rules: number;
+  readonly text: string;
+}
+
 export interface DirectorInfo {
   status(): DirectorStatus;
   ports(): PortInfo[];
@@ -76,6 +86,9 @@ export interface DirectorInfo {
   routes(): RouteInfo[];
   counters(): CounterInfo;
   settings(): Settings;
+  marks(): MarksInfo;
+  /** `replace` forgets what was there, `apply` changes it as `nft -f` would. Throws an IpvsError: EINVAL with the line. */
+  setMarks(text: string, how: "replace" | "apply"): void;
   /** Throws an IpvsError: ENOENT for a name that is not there, EINVAL for a value that it does not take. */
   setSetting(name: string, value: number | string): void;
 }

@@ -32,6 +32,7 @@ export interface Route {
 }
 
 const LARGEST_TRANSACTION = 64 * 1024 * 1024;
+const LARGEST_MARKS = 4 * 1024 * 1024;
 
 const errno = { EINVAL: 22 } as const;
 
@@ -196,6 +197,29 @@ export const ROUTES: readonly Route[] = [
     handle: ({ info, body }) => {
       for (const [name, value] of Object.entries(body as Settings)) info.setSetting(name, value);
     },
+  },
+  {
+    method: "GET",
+    path: "/v1/marks",
+    summary: "Firewall marks: the rules in nftables' language, and how many they are",
+    response: schema.marksInfo,
+    handle: ({ info }) => info.marks(),
+  },
+  {
+    method: "PUT",
+    path: "/v1/marks",
+    summary: "Puts these mark rules in the place of those that are there",
+    body: schema.marksChange,
+    bodyLimit: LARGEST_MARKS,
+    handle: ({ info, body }) => info.setMarks((body as { rules: string }).rules, "replace"),
+  },
+  {
+    method: "PATCH",
+    path: "/v1/marks",
+    summary: "Changes the mark rules as nft -f would: table, add rule, delete table, flush ruleset",
+    body: schema.marksChange,
+    bodyLimit: LARGEST_MARKS,
+    handle: ({ info, body }) => info.setMarks((body as { rules: string }).rules, "apply"),
   },
   {
     method: "GET",

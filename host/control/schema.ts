@@ -142,7 +142,11 @@ export const routeInfo = z.object({
   via: z.string().optional(),
   port: z.string().optional(),
   metric: u32,
+  kind: z.enum(["local", "unreachable"]).optional(),
+  mark: u32.optional(),
 });
+export const marksChange = z.strictObject({ rules: z.string().max(1 << 20) });
+export const marksInfo = z.object({ rules: z.int().min(0), text: z.string() });
 export const counterInfo = z.object({
   framesIn: counter,
   framesOut: counter,

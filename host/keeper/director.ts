@@ -5,9 +5,10 @@ import { Engine, type EnginePort } from "../engine/engine.js";
 import { exitStatusOf, LvsError, oneLine } from "../errors.js";
 import { type Ipvs, IpvsError, type IpvsStep } from "../ipvs/model.js";
 import { createLog } from "../log.js";
+import { Marks } from "../marks/marks.js";
 import * as native from "../port/native.js";
 import { EngineInfo } from "./info.js";
-import type { ToDirector, ToKeeper } from "./messages.js";
+import type { Start, ToDirector, ToKeeper } from "./messages.js";
 
 const SIGTERM = 15;
 /** A stop that hangs is ended by force. */
@@ -33,6 +34,7 @@ function tell(message: ToKeeper, done: () => void = () => {}): void {
 }
 
 let stop: () => Promise<void> = async () => {};
+let reloadMarks: (text: string) => void = () => {};
 let ending = false;
 
 function end(status: number): void {
@@ -50,7 +52,7 @@ function fail(error: unknown): void {
   tell({ type: "failed", message: oneLine(error), status }, () => end(status));
 }
 
-async function start(message: ToDirector): Promise<void> {
+async function start(message: Start): Promise<void> {
   const { config, ports, version } = message;
   const log = createLog(config.logLevel, "director");
   const engine = new Engine({
@@ -69,10 +71,23 @@ async function start(message: ToDirector): Promise<void> {
   stop = () => engine.stop();
   configure(engine, config, ports);
   for (const step of config.steps) await apply(engine.ipvs, step);
+  const marks = new Marks(
+    engine.control,
+    config.ports.map(({ name }) => name),
+  );
+  if (config.marks !== undefined) marks.replace(config.marks.text);
+  reloadMarks = (text) => {
+    try {
+      marks.replace(text);
+      log.info({ rules: marks.count() }, "firewall marks loaded");
+    } catch (error) {
+      log.error(`firewall marks stay as they were: ${oneLine(error)}`);
+    }
+  };
   await engine.start();
   const server = await createControlServer({
     ipvs: engine.ipvs,
-    info: new EngineInfo(engine, config, ports, version),
+    info: new EngineInfo(engine, config, ports, version, marks),
     socketPath: config.socket,
     fd: message.socketFd,
     listen: config.listen,
@@ -98,7 +113,10 @@ function configure(engine: Engine, config: RunConfig, ports: readonly EnginePort
       said(`gw=${gateway}`, () => control.routeAdd({ to, gateway, port: number }));
     }
   }
-  for (const route of config.routes) said(`--route ${route.to},via=${route.gateway}`, () => control.routeAdd(route));
+  for (const route of config.routes) {
+    const way = "gateway" in route ? `via=${route.gateway}` : "local";
+    said(`--route ${route.to},${way}`, () => control.routeAdd(route));
+  }
   for (const { address, mac, port } of config.neighbours) {
     const number = ports.findIndex(({ name }) => name === port);
     said(`--neigh ${address}`, () => control.neighbourAdd(address, mac, number));
@@ -153,5 +171,6 @@ process.on("disconnect", () => end(0));
 native.prctl(native.PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 if (!process.connected) end(0);
 process.on("message", (message: ToDirector) => {
-  start(message).catch(fail);
+  if (message.type === "start") start(message).catch(fail);
+  else reloadMarks(message.text);
 });

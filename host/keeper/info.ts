@@ -9,6 +9,7 @@ import type {
   CounterInfo,
   DirectorInfo,
   DirectorStatus,
+  MarksInfo,
   NeighbourInfo,
   PortInfo,
   RouteInfo,
@@ -16,6 +17,7 @@ import type {
 import { SETTING_NAMES, settingIds } from "../core/settings.js";
 import type { Engine, EnginePort } from "../engine/engine.js";
 import { IpvsError } from "../ipvs/model.js";
+import type { Marks } from "../marks/marks.js";
 
 const OFFLOADS: ReadonlyArray<readonly [string, number]> = [
   ["csum", Port.CAPABILITY_CHECKSUM],
@@ -23,6 +25,7 @@ const OFFLOADS: ReadonlyArray<readonly [string, number]> = [
   ["tso6", Port.CAPABILITY_TSO6],
   ["uso", Port.CAPABILITY_USO],
 ];
+const ROUTE_KINDS = [undefined, "local", "unreachable"] as const;
 const EINVAL = 22;
 const ENOENT = 2;
 
@@ -31,10 +34,12 @@ export class EngineInfo implements DirectorInfo {
   private readonly config: RunConfig;
   private readonly enginePorts: readonly EnginePort[];
   private readonly version: string;
+  private readonly markRules: Marks;
   private readonly view: DataView;
 
-  constructor(engine: Engine, config: RunConfig, ports: readonly EnginePort[], version: string) {
+  constructor(engine: Engine, config: RunConfig, ports: readonly EnginePort[], version: string, markRules: Marks) {
     this.engine = engine;
+    this.markRules = markRules;
     this.config = config;
     this.enginePorts = ports;
     this.version = version;
@@ -90,16 +95,19 @@ export class EngineInfo implements DirectorInfo {
     const found: RouteInfo[] = [];
     for (let n = 0; n < tables.word(Memory.ROUTE_COUNT); n++) {
       const at = base + n * Route.SIZE;
-      if (this.view.getUint8(at + Route.KIND) !== 0) continue;
       const family = this.view.getUint8(at + Route.FAMILY) === 6 ? 6 : 4;
       const bytes = (offset: number) => new Uint8Array(this.engine.memory.buffer, at + offset, 16).slice();
       const gateway = bytes(Route.GATEWAY);
       const port = this.view.getUint32(at + Route.PORT, true);
+      const isLocal = this.view.getUint8(at + Route.KIND) === Route.KIND_LOCAL;
+      const mark = isLocal ? this.view.getUint32(at + Route.MARK, true) : 0;
       found.push({
         destination: `${formatAddress(family, bytes(Route.DESTINATION))}/${this.view.getUint8(at + Route.PREFIX)}`,
         via: gateway.every((byte) => byte === 0) ? undefined : formatAddress(family, gateway),
         port: port === 0 ? undefined : this.config.ports[this.view.getUint32(port + Port.NUMBER, true)]?.name,
         metric: this.view.getUint32(at + Route.METRIC, true),
+        kind: ROUTE_KINDS[this.view.getUint8(at + Route.KIND)],
+        mark: mark === 0 ? undefined : mark,
       });
     }
     return found;
@@ -114,6 +122,15 @@ export class EngineInfo implements DirectorInfo {
   settings(): Record<string, number> {
     const { tables } = this.engine.ipvs;
     return Object.fromEntries(SETTING_NAMES.map((name) => [name, tables.setting(settingIds(name)[0]!)]));
+  }
+
+  marks(): MarksInfo {
+    return { rules: this.markRules.count(), text: this.markRules.text() };
+  }
+
+  setMarks(text: string, how: "replace" | "apply"): void {
+    if (how === "replace") this.markRules.replace(text);
+    else this.markRules.apply(text);
   }
 
   setSetting(name: string, value: number): void {

@@ -4,7 +4,8 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { RunConfig } from "../config/config.js";
+import type { MarksSpec, RunConfig } from "../config/config.js";
+import { readMarks } from "../config/rules.js";
 import { corePath } from "../core/instance.js";
 import { LvsError, oneLine } from "../errors.js";
 import { createLog, type Logger } from "../log.js";
@@ -44,14 +45,26 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   for (const warning of config.warnings) log.warn(warning);
   const devices = new Devices(config.ports, config.workers, log);
   let socket: ControlSocket | undefined;
-  const reload = () => log.info("nothing to reload: services come from the command line");
+  let supervisor: Supervisor | undefined;
+  const reload = () => {
+    const file = config.marks?.file;
+    if (file === undefined || file === "-") {
+      log.info("nothing to reload: services come from the command line");
+      return;
+    }
+    readMarks(file, process.stdin).then(
+      (marks) => supervisor?.reload(marks),
+      (error) => log.error(`firewall marks stay as they were: ${oneLine(error)}`),
+    );
+  };
   process.on("SIGHUP", reload);
   try {
     devices.openAll();
     socket = openControlSocket(config.socket, gid);
     log.info({ io: "rw", asked: config.io }, "frames move by read and write");
     if (!boundChildren()) log.warn("without CAP_SETPCAP the bounding set of the director stays as it is");
-    await new Supervisor(options, devices, socket, user, log).run();
+    supervisor = new Supervisor(options, devices, socket, user, log);
+    await supervisor.run();
   } finally {
     devices.close();
     socket?.close();
@@ -95,9 +108,12 @@ class Supervisor {
   private readonly user: User | undefined;
   private readonly log: Logger;
   private announced = false;
+  private marks: MarksSpec | undefined;
+  private director: ChildProcess | undefined;
 
   constructor(options: KeeperOptions, devices: Devices, socket: ControlSocket, user: User | undefined, log: Logger) {
     this.options = options;
+    this.marks = options.config.marks;
     this.devices = devices;
     this.socket = socket;
     this.user = user;
@@ -125,9 +141,18 @@ class Supervisor {
     }
   }
 
+  /** Hands other firewall marks to the director, and to those that come after it. */
+  reload(marks: MarksSpec): void {
+    this.marks = marks;
+    this.director?.send({ type: "marks", text: marks.text } satisfies ToDirector, () => {
+      // One that is gone is followed by one that starts with them.
+    });
+  }
+
   /** Starts a director and stays with it until it has ended. */
   private oneDirector(): Promise<End> {
-    const { config, version, stop } = this.options;
+    const { version, stop } = this.options;
+    const config = { ...this.options.config, marks: this.marks };
     const descriptors: number[] = [this.socket.fd];
     const ports = this.devices.ports.map((port) => ({
       ...port,
@@ -140,6 +165,7 @@ class Supervisor {
       let stopping = false;
       let killer: NodeJS.Timeout | undefined;
       const finish = (end: End) => {
+        this.director = undefined;
         clearTimeout(killer);
         resolve(stopping ? { how: "stopped" } : end);
       };
@@ -156,6 +182,7 @@ class Supervisor {
         finish({ how: "died", reason: oneLine(error), wasReady });
         return;
       }
+      this.director = child;
       child.once("error", (error) => died(oneLine(error)));
       child.once("exit", (status, signal) => {
         // The director ends well only when it was asked to, by us or by somebody's SIGTERM.

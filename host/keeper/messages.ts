@@ -2,7 +2,9 @@
 import type { RunConfig } from "../config/config.js";
 import type { EnginePort } from "../engine/engine.js";
 
-export interface ToDirector {
+export type ToDirector = Start | { readonly type: "marks"; readonly text: string };
+
+export interface Start {
   readonly type: "start";
   readonly config: RunConfig;
   readonly version: string;

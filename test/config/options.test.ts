@@ -13,7 +13,8 @@ function parse(line: string, env: Record<string, string> = {}) {
     else if (next !== undefined && !next.startsWith("--")) tokens.push([name!, words[++n]!]);
     else tokens.push([name!, null]);
   }
-  return parseRunOptions(tokens, { env, rules: async () => [] });
+  const marks = async (file: string) => ({ file, text: "" });
+  return parseRunOptions(tokens, { env, rules: async () => [], marks });
 }
 
 async function refusal(line: string): Promise<string> {

@@ -157,6 +157,14 @@ export class FakeInfo implements DirectorInfo {
   settings() {
     return this.values;
   }
+  marksText = "";
+  marks() {
+    return { rules: this.marksText === "" ? 0 : 1, text: this.marksText };
+  }
+  setMarks(text: string, how: "replace" | "apply"): void {
+    if (text.includes("?")) throw new IpvsError("EINVAL", 22, 'mark rules, line 1: what is "?"?');
+    this.marksText = how === "replace" ? text : this.marksText + text;
+  }
   setSetting(name: string, value: number | string): void {
     if (!(name in this.values)) throw new IpvsError("ENOENT", 2, `no setting ${name}`);
     this.values[name] = value;

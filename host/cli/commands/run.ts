@@ -1,7 +1,7 @@
 /** `wlvs run`: a director on TAP and TUN devices. */
 import type { Command } from "commander";
 import { parseRunOptions, type Token } from "../../config/options.js";
-import { readRules } from "../../config/rules.js";
+import { readMarks, readRules } from "../../config/rules.js";
 import { StopSignal } from "../../keeper/signals.js";
 import type { CliContext } from "../context.js";
 import { examples } from "../help.js";
@@ -24,7 +24,7 @@ const OPTIONS: ReadonlyArray<readonly [string, string]> = [
   ["--rules <file>", "services as ipvsadm-save -n wrote them; - reads standard input"],
   ["--marks <file>", "firewall marks: nftables rules that end in 'meta mark set N'"],
   ["--set <name=value>", "a net.ipv4.vs.* setting"],
-  ["--route <route>", "CIDR,via=IP"],
+  ["--route <route>", "CIDR,via=IP; CIDR,local[,mark=N]: a network that mark services take whole"],
   ["--neigh <neighbour>", "a permanent neighbour, IP,MAC,dev=NAME"],
   ["--no-forward", "drop what belongs to no service instead of routing it"],
   ["--profile <name>", "kernel: exactly as Linux; wlvs: see docs/ipvs-parity.md (wlvs)"],
@@ -63,6 +63,7 @@ export function register(program: Command, context: CliContext): void {
     const config = parseRunOptions(tokens, {
       env: context.env,
       rules: (file) => readRules(file, context.stdin),
+      marks: (file) => readMarks(file, context.stdin),
     });
     const parsed = await Promise.race([config, stop.requested]);
     if (parsed === undefined) return;
