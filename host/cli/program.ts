@@ -38,7 +38,11 @@ const ENTRIES: readonly Entry[] = [
   { name: "drain", summary: "let a real server finish, and no more", arguments: "<rip>" },
   { name: "upgrade", summary: "replace the running director by this version" },
   { name: "trace", summary: "show what happens to frames", arguments: "[filter]" },
-  { name: "proc", summary: "show what a file of /proc/net/ip_vs* would", arguments: "<file>" },
+  {
+    name: "proc",
+    summary: "show what a file of /proc/net/ip_vs* would",
+    load: () => import("./commands/proc.js"),
+  },
 ];
 
 const EXAMPLES = `

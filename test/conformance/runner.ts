@@ -1,6 +1,9 @@
 /** Runs one trace against the core and the command parser, and tells what differs. */
+import { readFileSync } from "node:fs";
 import { settingName } from "../../host/core/settings.js";
 import { type Emitted, MemoryEngine, type MemoryRoute } from "../../host/engine/memory-engine.js";
+import { isProcFile, procText } from "../../host/ipvs/proc.js";
+import { Marks } from "../../host/marks/marks.js";
 import { compareFrames, compareText, type Frame, frameOf, isSynchronisation } from "./compare.js";
 import { isNoise } from "./frames.js";
 import { ipvsadm } from "./ipvsadm.js";
@@ -40,6 +43,12 @@ function parseRoute(text: string): MemoryRoute {
   return { to, gateway, dev: dev === "lo" ? undefined : dev, source: option("src"), kind: kind ?? "unicast" };
 }
 
+/** What an `nft` command line is to do: the text of -f, or its words. */
+function nftText(words: readonly string[], stdin: string): string {
+  if (words[1] !== "-f") return words.slice(1).join(" ");
+  return words[2] === "-" || words[2] === "/dev/stdin" ? stdin : readFileSync(words[2]!, "utf8");
+}
+
 function createEngine(trace: Trace): MemoryEngine {
   const { interfaces, routes, neighbours, sysctls } = trace.director;
   const settings = Object.fromEntries(Object.entries(sysctls ?? {}).filter(([name]) => !NETWORK_SETTINGS.test(name)));
@@ -66,6 +75,7 @@ class Run {
   readonly differences: Difference[] = [];
   private readonly engine: MemoryEngine;
   private readonly shell: ShellRunner;
+  private readonly marks: Marks;
   /** Synchronisation messages go out when they like: they are compared at the end. */
   private readonly wantedSync: Frame[] = [];
   private readonly gotSync: Frame[] = [];
@@ -73,7 +83,11 @@ class Run {
 
   constructor(trace: Trace, limit: number) {
     this.engine = createEngine(trace);
-    this.shell = new ShellRunner(this.engine);
+    this.marks = new Marks(
+      this.engine.control,
+      this.engine.ports.map(({ name }) => name),
+    );
+    this.shell = new ShellRunner(this.engine, this.marks);
     this.limit = limit;
   }
 
@@ -153,6 +167,14 @@ class Run {
           return done;
         }
         break;
+      case "nft":
+        this.marks.apply(nftText(words, stdin));
+        return done;
+      case "cat": {
+        const file = /^\/proc\/net\/(\w+)$/.exec(words[1] ?? "")?.[1];
+        if (words.length !== 2 || file === undefined || !isProcFile(file)) break;
+        return { ...done, stdout: await procText(file, this.engine.ipvs) };
+      }
       case "true":
         return done;
     }

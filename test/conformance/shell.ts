@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { DirectorInfo } from "../../host/control/director-info.js";
 import { type ControlServer, createControlServer } from "../../host/control/server.js";
 import type { MemoryEngine } from "../../host/engine/memory-engine.js";
+import type { Marks } from "../../host/marks/marks.js";
 
 export interface Outcome {
   readonly status: number;
@@ -42,11 +43,13 @@ function workFolder(): string {
 /** The control socket of one director, opened when it is first needed. */
 export class ShellRunner {
   private readonly engine: MemoryEngine;
+  private readonly marks: Marks;
   private server: Promise<ControlServer> | undefined;
   private socket = "";
 
-  constructor(engine: MemoryEngine) {
+  constructor(engine: MemoryEngine, marks: Marks) {
     this.engine = engine;
+    this.marks = marks;
   }
 
   async run(argv: readonly string[], stdin: string): Promise<Outcome> {
@@ -74,12 +77,16 @@ export class ShellRunner {
 
   private listen(work: string): Promise<ControlServer> {
     this.socket = join(work, `${++sockets}.sock`);
-    return createControlServer({ ipvs: this.engine.ipvs, info: infoOf(this.engine), socketPath: this.socket });
+    return createControlServer({
+      ipvs: this.engine.ipvs,
+      info: infoOf(this.engine, this.marks),
+      socketPath: this.socket,
+    });
   }
 }
 
 /** What the control server may ask beside the tables; commands of traces look at none of it. */
-function infoOf(engine: MemoryEngine): DirectorInfo {
+function infoOf(engine: MemoryEngine, marks: Marks): DirectorInfo {
   return {
     status: () => ({
       version: "0.0.0",
@@ -95,6 +102,8 @@ function infoOf(engine: MemoryEngine): DirectorInfo {
     routes: () => [],
     counters: () => ({ ...engine.ipvs.tables.counters(), traps: 0 }),
     settings: () => ({}),
+    marks: () => ({ rules: marks.count(), text: marks.text() }),
+    setMarks: (text, how) => (how === "replace" ? marks.replace(text) : marks.apply(text)),
     setSetting: (name, value) => engine.control.setting(name, `${value}`),
   };
 }
