@@ -15,12 +15,13 @@ import { announceOn } from "./link";
 import { ensureNeighbour, flushNeighbours, forgetNeighbour } from "./neighbour";
 import { serverAdded, serverEdited, serverRemoved, start, stop } from "./scheduler/index";
 import { dropIfUnused, ensureAddress, findAddress } from "./table/address";
+import { offerLocal, withdrawLocal } from "./table/local";
 import { now, setSetting, setting, setWord, word } from "./table/memory";
 import { findPort } from "./table/port";
 import { insertRoute, mask4, nextRoute, removeRoute } from "./table/route";
 import { allocateServer, appendServer, bindToService, detachServer, findServer, reclaim, retire } from "./table/server";
 import { allocateService, findByMark, findExact, freeService, linkService, unlinkService } from "./table/service";
-import { startRates, totals } from "./table/stats";
+import { startRates, totals, zeroStats } from "./table/stats";
 import { copy16, copyMac, isZero16, swap16 } from "./wire/bytes";
 import { isMulticast } from "./wire/ipv4";
 import * as Ipv6 from "./wire/ipv6";
@@ -59,6 +60,7 @@ function fillService(service: usize): void {
   store<u32>(service, load<u32>(at, Request.TIMEOUT) * Memory.TICKS_PER_SECOND, Service.TIMEOUT);
   store<u32>(service, load<u32>(at, Request.NETMASK), Service.NETMASK);
   store<u8>(service, <u8>load<u32>(at, Request.PERSISTENCE_ENGINE), Service.PERSISTENCE_ENGINE);
+  if (load<u32>(at, Request.PERSISTENCE_ENGINE) !== 0) setWord(Memory.ENGINES, 1);
 }
 
 /** The address of a service becomes one of ours, on the port whose subnet has it. */
@@ -83,8 +85,8 @@ function onLink(family: u32, address: usize): usize {
   for (let i: u32 = 0; i < count; i++) {
     const route = base + <usize>i * Route.SIZE;
     if (<u32>load<u8>(route, Route.FAMILY) !== family || !isZero16(route + Route.GATEWAY)) continue;
-    if (family === 4) {
     if (load<u8>(route, Route.KIND) !== Route.KIND_UNICAST) continue;
+    if (family === 4) {
       if (((load<u32>(address) ^ load<u32>(route, Route.DESTINATION)) & load<u32>(route, Route.DESTINATION + 4)) === 0)
         return <usize>load<u32>(route, Route.PORT);
     } else if (nextRoute(route, 6, <u32>load<u8>(route, Route.PREFIX), route + Route.DESTINATION) === route) {
@@ -332,12 +334,10 @@ export function serverRemove(): u32 {
 }
 
 function zeroOne(service: usize): void {
-  memory.fill(service + Service.STATS, 0, Stats.SIZE);
-  startRates(service + Service.STATS, service + Service.RATES);
+  zeroStats(service + Service.STATS, service + Service.RATES);
   let server = <usize>load<u32>(service, Service.SERVERS_HEAD);
   while (server !== 0) {
-    memory.fill(server + Server.STATS, 0, Stats.SIZE);
-    startRates(server + Server.STATS, server + Server.RATES);
+    zeroStats(server + Server.STATS, server + Server.RATES);
     server = <usize>load<u32>(server, Server.NEXT);
   }
 }
@@ -353,8 +353,7 @@ export function zero(service: u32): u32 {
     zeroOne(each);
     each = <usize>load<u32>(each, Service.NEXT);
   }
-  memory.fill(totals(), 0, Stats.SIZE);
-  startRates(totals(), totals() + Stats.SIZE);
+  zeroStats(totals(), totals() + Stats.SIZE);
   return 0;
 }
 
@@ -452,6 +451,7 @@ export function addressAdd(): u32 {
   store<u8>(record, (load<u8>(record, Address.FLAGS) & ~Address.FLAG_BROADCAST) | Address.FLAG_OWN, Address.FLAGS);
   store<u8>(record, <u8>prefix, Address.PREFIX);
   store<u32>(record, <u32>port, Address.PORT);
+  offerLocal(port, record);
   if (family === 4) {
     if (load<u32>(port, Port.ADDRESS) === 0) store<u32>(port, load<u32>(address), Port.ADDRESS);
   } else {
@@ -496,12 +496,42 @@ export function addressRemove(): u32 {
   const prefix = <u32>load<u8>(record, Address.PREFIX);
   const port = load<u32>(record, Address.PORT);
   store<u8>(record, load<u8>(record, Address.FLAGS) & ~Address.FLAG_OWN, Address.FLAGS);
+  withdrawLocal(<usize>port, record);
   dropIfUnused(record);
   network(NETWORK, family, at + Request.ADDRESS, prefix);
   const route = nextRoute(0, family, prefix, NETWORK);
-  if (route !== 0 && load<u32>(route, Route.PORT) === port && isZero16(route + Route.GATEWAY)) removeRoute(route);
+  if (route !== 0 && load<u32>(route, Route.PORT) === port && isZero16(route + Route.GATEWAY))
+    inherit(<usize>port, route, family, prefix);
+  chooseFirst(<usize>port, family);
   changed();
   return 0;
+}
+
+/** The route to a subnet that lost an address of ours stays when another one is in it, and goes otherwise. */
+function inherit(port: usize, route: usize, family: u32, prefix: u32): void {
+  for (let other = <usize>load<u32>(port, Port.LOCALS); other !== 0; ) {
+    const address = other + Address.ADDRESS;
+    if (<u32>load<u8>(other, Address.FAMILY) === family && <u32>load<u8>(other, Address.PREFIX) === prefix) {
+      network(NETWORK, family, address, prefix);
+      if (nextRoute(route, family, prefix, NETWORK) === route) {
+        if (family === 4) store<u32>(route, load<u32>(address), Route.SOURCE);
+        else copy16(route + Route.SOURCE, address);
+        return;
+      }
+    }
+    other = <usize>load<u32>(other, Address.NEXT_LOCAL);
+  }
+  removeRoute(route);
+}
+
+/** What the director says of itself on a port comes from the first address there. */
+function chooseFirst(port: usize, family: u32): void {
+  let first = <usize>load<u32>(port, Port.LOCALS);
+  while (first !== 0 && <u32>load<u8>(first, Address.FAMILY) !== family)
+    first = <usize>load<u32>(first, Address.NEXT_LOCAL);
+  const address = first === 0 ? ZERO : first + Address.ADDRESS;
+  if (family === 4) store<u32>(port, load<u32>(address), Port.ADDRESS);
+  else copy16(port + Port.ADDRESS6, address);
 }
 
 export function routeAdd(): u32 {

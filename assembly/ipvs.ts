@@ -5,6 +5,7 @@
 
 import { portUnreachable } from "./answer";
 import { create, end, isAvailable } from "./connections";
+import { isUnlucky } from "./defence";
 import { EMBEDDED, parseEmbedded } from "./embedded";
 import { toClientSide, toRealServer } from "./forward";
 import { clientAddress, rewriteError } from "./forwarding/nat";
@@ -20,7 +21,7 @@ import * as Slot from "./layout/slot";
 import * as State from "./layout/state";
 import * as Verdict from "./layout/verdict";
 import { answered, destinationPort, incoming, outgoing, portsAreThere, sourcePort } from "./lookup";
-import { IGNORED, NO_ROOM, NO_SERVER, schedulePersistent } from "./persistence";
+import { connectFromServer, IGNORED, NO_ROOM, NO_SERVER, schedulePersistent } from "./persistence";
 import { DIRECTION_IN } from "./protocol/direction";
 import { hasPorts, isKnown, transition } from "./protocol/index";
 import { headerIsWhole, isError, isIcmp, REFUSED, respond, respondError, TURNED } from "./reply";
@@ -28,7 +29,8 @@ import { pick } from "./scheduler/index";
 import { drop } from "./send";
 import { restart } from "./table/connection";
 import { isEnabled, setting, setWord, word } from "./table/memory";
-import { hasRealServer } from "./table/real";
+import { isOurs } from "./table/ours";
+import { findRealServer, hasRealServer } from "./table/real";
 import { FTP_DATA_PORT, FTP_PORT, findService } from "./table/service";
 import { countConnection, countPacketIn } from "./table/stats";
 import { deliver, destinationAt, packetLength, sourceAt } from "./transmit";
@@ -158,24 +160,39 @@ function schedule(slot: usize, service: usize): usize {
   return connection;
 }
 
+/** cache_bypass: a connection without server, straight to where the packet wants to go; 0 when there is no room. */
+function bypass(slot: usize, service: usize): usize {
+  const protocol = <u32>load<u8>(slot, Slot.PROTOCOL);
+  const onePacket = (load<u32>(service, Service.FLAGS) & Service.FLAG_ONE_PACKET) !== 0 && protocol === Protocol.UDP;
+  return create(
+    <u32>load<u8>(slot, Slot.FAMILY),
+    protocol,
+    sourceAt(slot),
+    sourcePort(slot),
+    destinationAt(slot),
+    destinationPort(slot),
+    ZERO,
+    0,
+    Forwarding.BYPASS | (onePacket ? Connection.FLAG_ONE_PACKET : 0),
+    0,
+    load<u32>(slot, Slot.MARK),
+  );
+}
+
 /** No server for a packet of a service (ip_vs_leave). */
 function refuse(slot: usize, service: usize): i32 {
+  if (
+    setting(Setting.CACHE_BYPASS) !== 0 &&
+    load<u32>(service, Service.MARK) !== 0 &&
+    !isOurs(<u32>load<u8>(slot, Slot.FAMILY), destinationAt(slot))
+  ) {
+    const connection = bypass(slot, service);
+    return connection === 0 ? drop(slot, <i32>word(Memory.REFUSAL)) : forwardOn(slot, connection);
+  }
   // With FTP as a service, packets for other ports of its address come here too; they are not ours to refuse.
   if (<u32>load<u16>(service, Service.PORT) === FTP_PORT && destinationPort(slot) !== FTP_PORT) return CONTINUE;
   portUnreachable(slot);
   return drop(slot, Reason.NO_SERVER);
-}
-
-/** drop_packet 3: one in am_droprate of the packets that would open a connection is dropped, the first at once. */
-function isUnlucky(): bool {
-  if (setting(Setting.DROP_PACKET) !== 3) return false;
-  const left = word(Memory.DROP_RATE_COUNT) - 1;
-  if (<i32>left > 0) {
-    setWord(Memory.DROP_RATE_COUNT, left);
-    return false;
-  }
-  setWord(Memory.DROP_RATE_COUNT, setting(Setting.AM_DROPRATE));
-  return true;
 }
 
 /** A packet without connection: scheduled, refused, or nobody's. */
@@ -233,16 +250,21 @@ function answerOn(slot: usize, connection: usize): i32 {
 /** A packet for one of the director's addresses. */
 export function receiveIn(slot: usize): i32 {
   if (!isEnabled(<u32>load<u8>(slot, Slot.FAMILY))) return CONTINUE;
-  const outcome = receiveOut(slot);
-  if (outcome !== CONTINUE) return outcome;
-  if (isIcmp(slot)) return receiveError(slot);
+  if (isIcmp(slot)) {
+    const outcome = receiveOut(slot);
+    return outcome !== CONTINUE ? outcome : receiveError(slot);
+  }
   if (!isKnown(<i32>load<u8>(slot, Slot.PROTOCOL))) return CONTINUE;
+  // The kernel looks for a server's answer first; what is a client's packet by its tuple is none.
   let connection = incoming(slot, false);
   if (connection !== 0) {
     if (!headerIsWhole(slot)) return drop(slot, Reason.TRANSPORT_TRUNCATED);
     connection = reconsider(slot, connection);
     if (connection === REFUSE) return drop(slot, Reason.SERVER_UNAVAILABLE);
     if (connection !== 0) return forwardOn(slot, connection);
+  } else {
+    const outcome = receiveOut(slot);
+    if (outcome !== CONTINUE) return outcome;
   }
   connection = answered(slot, false);
   if (connection !== 0) return answerOn(slot, connection);
@@ -269,8 +291,23 @@ export function receiveOut(slot: usize): i32 {
     const reason = respond(slot, connection);
     return reason === 0 ? CONTINUE : drop(slot, reason);
   }
+  if (word(Memory.ENGINES) !== 0 && protocol === Protocol.UDP && headerIsWhole(slot) && begunByServer(slot))
+    return CONTINUE;
   if (setting(Setting.NAT_ICMP_SEND) !== 0 && hasPorts(protocol) && portsAreThere(slot)) return nobodysAnswer(slot);
   return CONTINUE;
+}
+
+/** A datagram without connection that a real server forwards through the director: its engine may begin one. */
+function begunByServer(slot: usize): bool {
+  if ((<u32>load<u16>(slot, Slot.FLAGS) & Slot.TO_DIRECTOR) !== 0 || !portsAreThere(slot)) return false;
+  const family = <u32>load<u8>(slot, Slot.FAMILY);
+  const server = findRealServer(family, Protocol.UDP, key(family, sourceAt(slot)), sourcePort(slot), true);
+  if (server === 0) return false;
+  const connection = connectFromServer(slot, server, destinationAt(slot), destinationPort(slot));
+  if (connection === 0) return false;
+  respond(slot, connection);
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_ONE_PACKET) !== 0) end(connection);
+  return true;
 }
 
 /** nat_icmp_send: a real server that speaks without a connection is told so. */

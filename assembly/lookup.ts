@@ -2,6 +2,7 @@
 
 import * as Address from "./layout/address";
 import * as Connection from "./layout/connection";
+import { HINT_DESTINATION, HINT_SOURCE } from "./layout/hint";
 import * as Memory from "./layout/memory";
 import * as Protocol from "./layout/protocol";
 import * as Slot from "./layout/slot";
@@ -42,6 +43,13 @@ export function destinationPort(packet: usize): u32 {
   return <u32>load<u16>(<usize>load<u32>(packet, Slot.TRANSPORT), 2);
 }
 
+/** The hash of one side, from the first pass when it has it: used once, since the packet may change. */
+function hashOf(packet: usize, side: i32, address: u32, port: u32, protocol: u32): u32 {
+  const hinted = <i32>load<u8>(packet, Slot.HINT) === side;
+  store<u8>(packet, 0, Slot.HINT);
+  return hinted ? load<u32>(packet, Slot.HASH) : hashSide(address, port, protocol);
+}
+
 /**
  * The connection whose client sent this packet; with `inverse`, whose client this packet was sent to (the packet inside
  * an ICMP error goes the other way). 0 when there is none.
@@ -64,7 +72,17 @@ export function incoming(packet: usize, inverse: bool): usize {
     const found =
       clientPort === 0
         ? <usize>0
-        : findIn(hashSide(client, clientPort, protocol), client, virtual, clientPort, virtualPort, protocol, 0, 0, 0);
+        : findIn(
+            hashOf(packet, HINT_SOURCE, client, clientPort, protocol),
+            client,
+            virtual,
+            clientPort,
+            virtualPort,
+            protocol,
+            0,
+            0,
+            0,
+          );
     if (found !== 0 || word(Memory.NO_CLIENT_PORT_COUNT) === 0) return found;
     return findIn(
       hashSide(client, 0, protocol),
@@ -136,7 +154,7 @@ export function outgoing(packet: usize, inverse: bool): usize {
     client = fold6(client6);
   }
   return findOut(
-    hashSide(client, clientPort, protocol),
+    hashOf(packet, HINT_DESTINATION, client, clientPort, protocol),
     source,
     client,
     serverPort,

@@ -1,17 +1,20 @@
 /** Persistence: a template binds a client (or its network) to a server; connections come by it (ip_vs_sched_persist). */
 
-import { controlledBy, create, invalidateTemplate, isAvailable } from "./connections";
+import { controlledBy, create, end, invalidateTemplate, isAvailable } from "./connections";
+import { callId, callIdLength, findCallId } from "./helper/sip";
 import * as Connection from "./layout/connection";
 import * as Memory from "./layout/memory";
 import * as Protocol from "./layout/protocol";
+import * as Reason from "./layout/reason";
 import * as Server from "./layout/server";
 import * as Service from "./layout/service";
 import * as Setting from "./layout/setting";
 import * as Slot from "./layout/slot";
 import { pick } from "./scheduler/index";
 import * as Table from "./table/connection";
-import { now, setting } from "./table/memory";
+import { now, setting, setWord } from "./table/memory";
 import { FTP_PORT } from "./table/service";
+import { countConnection } from "./table/stats";
 import { copy16 } from "./wire/bytes";
 
 /** Result of scheduling: a connection, or why there is none. */
@@ -38,12 +41,34 @@ function maskClient(service: usize, family: u32, client: usize): void {
   }
 }
 
-/** The template for this client, or 0; one whose server is gone is put aside. */
-function findTemplate(family: u32, protocol: u32, virtual: usize, virtualPort: u32): usize {
+/**
+ * The template for this client, or 0; one whose server is gone is put aside, and where `wanted` is not 0 one that has
+ * another server. `engine`: by what it found in the packet, too.
+ */
+function findTemplate(
+  family: u32,
+  protocol: u32,
+  virtual: usize,
+  virtualPort: u32,
+  engine: bool,
+  wanted: usize,
+): usize {
   let client: u32;
   let address: u32;
   let template: usize;
-  if (family === 4) {
+  const four = family === 4;
+  if (engine) {
+    template = Table.findByData(
+      four ? load<u32>(CLIENT_NETWORK) : Table.fold6(CLIENT_NETWORK),
+      four ? load<u32>(virtual) : Table.fold6(virtual),
+      virtualPort,
+      protocol,
+      four ? 0 : CLIENT_NETWORK,
+      four ? 0 : virtual,
+      callId(),
+      callIdLength(),
+    );
+  } else if (four) {
     client = load<u32>(CLIENT_NETWORK);
     address = load<u32>(virtual);
     template = Table.findIn(
@@ -74,7 +99,7 @@ function findTemplate(family: u32, protocol: u32, virtual: usize, virtualPort: u
   }
   if (template === 0) return 0;
   const server = <usize>load<u32>(template, Connection.SERVER);
-  if (!isAvailable(server) || isQuiesced(server)) {
+  if (!isAvailable(server) || isQuiesced(server) || (wanted !== 0 && server !== wanted)) {
     invalidateTemplate(template);
     return 0;
   }
@@ -87,6 +112,71 @@ function isQuiesced(server: usize): bool {
   if (setting(Setting.EXPIRE_QUIESCENT_TEMPLATE) !== 0) return true;
   const drain = setting(Setting.DRAIN_SECONDS);
   return drain !== 0 && now() - load<u32>(server, Server.QUIESCED_SINCE) > drain * Memory.TICKS_PER_SECOND;
+}
+
+/** A new template lives as long as its service says, and is found by what its engine found. False: no room for it. */
+function keepFor(template: usize, service: usize): bool {
+  store<u32>(template, load<u32>(service, Service.TIMEOUT), Connection.TIMEOUT);
+  if (load<u8>(service, Service.PERSISTENCE_ENGINE) === 0) return true;
+  if (Table.setData(template, callId(), callIdLength())) return true;
+  end(template);
+  return false;
+}
+
+/**
+ * A real server sends a packet without connection, and its service's engine knows what to go by: the packet begins a
+ * connection of that service (ip_vs_new_conn_out). Ports raw. Returns it, or 0.
+ */
+export function connectFromServer(slot: usize, server: usize, client: usize, clientPort: u32): usize {
+  const service = <usize>load<u32>(server, Server.SERVICE);
+  if (service === 0 || load<u8>(service, Service.PERSISTENCE_ENGINE) === 0) return 0;
+  const family = <u32>load<u8>(slot, Slot.FAMILY);
+  const protocol = <u32>load<u8>(slot, Slot.PROTOCOL);
+  const virtual = service + Service.ADDRESS;
+  const virtualPort = <u32>load<u16>(service, Service.PORT);
+  const serverPort = <u32>load<u16>(server, Server.PORT);
+  let template: usize = 0;
+  if ((load<u32>(service, Service.FLAGS) & Service.FLAG_PERSISTENT) !== 0) {
+    maskClient(service, family, client);
+    if (!findCallId(slot)) return 0;
+    template = findTemplate(family, protocol, virtual, virtualPort, true, server);
+    if (template === 0) {
+      template = create(
+        family,
+        protocol,
+        CLIENT_NETWORK,
+        0,
+        virtual,
+        virtualPort,
+        server + Server.ADDRESS,
+        serverPort,
+        Connection.FLAG_TEMPLATE,
+        server,
+        0,
+      );
+      if (template === 0 || !keepFor(template, service)) return 0;
+    }
+  }
+  const onePacket = (load<u32>(service, Service.FLAGS) & Service.FLAG_ONE_PACKET) !== 0;
+  const connection = create(
+    family,
+    protocol,
+    client,
+    clientPort,
+    virtual,
+    virtualPort,
+    server + Server.ADDRESS,
+    serverPort,
+    onePacket ? Connection.FLAG_ONE_PACKET : 0,
+    server,
+    0,
+  );
+  if (template !== 0) {
+    if (connection !== 0) controlledBy(connection, template);
+    Table.restart(template);
+  }
+  if (connection !== 0) countConnection(server, service);
+  return connection;
 }
 
 /** Schedules a packet of a persistent service. Ports raw. Returns a connection, or one of the results above. */
@@ -119,7 +209,12 @@ export function schedulePersistent(
     templateVirtual = VIRTUAL;
   }
 
-  let template = findTemplate(family, templateProtocol, templateVirtual, templatePort);
+  const engine = load<u8>(service, Service.PERSISTENCE_ENGINE) !== 0;
+  if (engine && !findCallId(slot)) {
+    setWord(Memory.REFUSAL, Reason.PERSISTENCE_DATA);
+    return NO_ROOM;
+  }
+  let template = findTemplate(family, templateProtocol, templateVirtual, templatePort, engine, 0);
   let server: usize;
   if (template === 0) {
     server = pick(service, slot);
@@ -139,8 +234,7 @@ export function schedulePersistent(
       server,
       packetMark,
     );
-    if (template === 0) return NO_ROOM;
-    store<u32>(template, load<u32>(service, Service.TIMEOUT), Connection.TIMEOUT);
+    if (template === 0 || !keepFor(template, service)) return NO_ROOM;
   } else {
     server = <usize>load<u32>(template, Connection.SERVER);
   }

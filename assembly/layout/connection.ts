@@ -63,8 +63,8 @@ export const EXTENSION_SEQUENCE = 64;
 export const EXTENSION_DATA_LENGTH = 76;
 export const EXTENSION_DATA = 80;
 export const EXTENSION_DATA_SIZE = 48;
-export const EXTENSION_MORE_DATA = 8;
-export const EXTENSION_MORE_SIZE = 120;
+export const EXTENSION_MORE_DATA = 12;
+export const EXTENSION_MORE_SIZE = 116;
 
 /** Sequence number of the last change, what was added before it, and what is added since. */
 export const SEQUENCE_POSITION = 0;

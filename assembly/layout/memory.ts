@@ -163,6 +163,8 @@ export const ZERO = 992;
 /** Free records of the fragments region, and the tick at which one of the others may run out. */
 export const FREE_FRAGMENT = 756;
 export const FRAGMENT_DUE = 760;
+/** What the first pass over a breath's frames read. */
+export const TOUCHED = 764;
 export const NO_CLIENT_PORT_COUNT = 700;
 /** Routes of KIND_LOCAL: only with some of them a destination is looked for among the routes before it is forwarded. */
 export const LOCAL_ROUTE_COUNT = 716;

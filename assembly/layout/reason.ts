@@ -38,4 +38,9 @@ export const RATE_LIMITED = 35;
 export const BROADCAST = 36;
 export const STATE_INVALID = 37;
 export const NDP_MALFORMED = 38;
+/** Full NAT: no port of a local address is free towards the server; no local address at all. */
+export const LOCAL_PORTS_EXHAUSTED = 39;
+export const LOCAL_ADDRESS_MISSING = 40;
+/** A persistence engine did not find in a packet what it goes by (SIP: a Call-ID). */
+export const PERSISTENCE_DATA = 41;
 export const COUNT = 64;

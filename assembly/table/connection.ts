@@ -9,6 +9,7 @@ import * as Index from "../layout/connection-index";
 import * as Forwarding from "../layout/forwarding";
 import * as Memory from "../layout/memory";
 import { copy16, equal16 } from "../wire/bytes";
+import { hashData, sameData } from "./engine-data";
 import { now, setWord, word } from "./memory";
 
 const LEVELS = 9;
@@ -211,8 +212,9 @@ export function findOut(
   }
 }
 
-/** Full NAT: the connection whose local address and port an answer came to. `hash` of that side. */
-export function findReply(hash: u32, source: u32, sourcePort: u32, protocol: u32, source6: usize): usize {
+/** Full NAT: the connection with this server, whose local address and port (as COLD_LOCAL has them) are these. */
+export function findReply(local: u32, source: u32, sourcePort: u32, protocol: u32, source6: usize): usize {
+  const hash = localHash(local, protocol);
   const tag = tagOf(hash);
   let line = lineOf(hash);
   while (true) {
@@ -226,8 +228,8 @@ export function findReply(hash: u32, source: u32, sourcePort: u32, protocol: u32
         load<u32>(connection, Connection.SERVER_ADDRESS) === source &&
         <u32>load<u16>(connection, Connection.SERVER_PORT) === sourcePort &&
         <u32>load<u8>(connection, Connection.PROTOCOL) === protocol &&
-        (source6 === 0 || sameAddresses6(connection, 0, 0, source6)) &&
-        replyHash(connection) === hash
+        load<u32>(cold(connection), Connection.COLD_LOCAL) === local &&
+        (source6 === 0 || sameAddresses6(connection, 0, 0, source6))
       )
         return connection;
     }
@@ -236,35 +238,82 @@ export function findReply(hash: u32, source: u32, sourcePort: u32, protocol: u32
   }
 }
 
+function localHash(local: u32, protocol: u32): u32 {
+  return hashSide(local & 0xffff, local >> 16, protocol);
+}
+
 /** Hash of the local side of a full NAT connection: its word in the cold half names it wholly. */
-export function replyHash(connection: usize): u32 {
-  const local = load<u32>(cold(connection), Connection.COLD_LOCAL);
-  return hashSide(local & 0xffff, local >> 16, <u32>load<u8>(connection, Connection.PROTOCOL));
+function replyHash(connection: usize): u32 {
+  return localHash(load<u32>(cold(connection), Connection.COLD_LOCAL), <u32>load<u8>(connection, Connection.PROTOCOL));
+}
+
+/** Whether a connection is found by what its server sends to a local address. A template never is. */
+function hasReplySide(flags: u32): bool {
+  return (flags & (Connection.FLAG_FULL_NAT | Connection.FLAG_TEMPLATE)) === Connection.FLAG_FULL_NAT;
 }
 
 function sideHash(connection: usize): u32 {
-  return hashSide(
+  const side = hashSide(
     load<u32>(connection, Connection.CLIENT_ADDRESS),
     <u32>load<u16>(connection, Connection.CLIENT_PORT),
     <u32>load<u8>(connection, Connection.PROTOCOL),
   );
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_ENGINE) === 0) return side;
+  // The templates of one client are as many as it has calls.
+  return side ^ load<u32>(extension(connection), Connection.EXTENSION_DATA_HASH);
 }
 
-/** Puts a connection where lookups find it. */
+/** The template that a persistence engine's data stand for, or 0. As findIn, with client port 0. */
+export function findByData(
+  client: u32,
+  virtual: u32,
+  virtualPort: u32,
+  protocol: u32,
+  client6: usize,
+  virtual6: usize,
+  data: usize,
+  length: u32,
+): usize {
+  const addresses = <u64>client | ((<u64>virtual) << 32);
+  const hash = hashSide(client, 0, protocol) ^ hashData(data, length);
+  const tag = tagOf(hash);
+  let line = lineOf(hash);
+  while (true) {
+    for (let mask = candidates(line, tag); mask !== 0; mask &= mask - 1) {
+      const connection = <usize>load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES);
+      if (
+        (connection & Index.REPLY) !== 0 ||
+        load<u64>(connection) !== addresses ||
+        load<u32>(connection, Connection.CLIENT_PORT) !== virtualPort << 16 ||
+        <u32>load<u8>(connection, Connection.PROTOCOL) !== protocol
+      )
+        continue;
+      const flags = load<u32>(connection, Connection.FLAGS);
+      if ((flags & Connection.FLAG_ENGINE) === 0) continue;
+      const six = (flags & Connection.FLAG_IPV6) !== 0;
+      if (six !== (client6 !== 0) || (six && !sameAddresses6(connection, client6, virtual6, 0))) continue;
+      if (sameData(extension(connection), data, length)) return connection;
+    }
+    if (load<u16>(line, Index.OVERFLOW) === 0) return 0;
+    line = nextLine(line);
+  }
+}
+
+/** Puts a connection where lookups find it: one that is for one packet alone only by what its server answers. */
 export function link(connection: usize): void {
   const flags = load<u32>(connection, Connection.FLAGS);
   if ((flags & Connection.FLAG_HASHED) !== 0) return;
   store<u32>(connection, flags | Connection.FLAG_HASHED, Connection.FLAGS);
-  indexInsert(sideHash(connection), <u32>connection);
-  if ((flags & Connection.FLAG_FULL_NAT) !== 0) indexInsert(replyHash(connection), <u32>connection | Index.REPLY);
+  if ((flags & Connection.FLAG_ONE_PACKET) === 0) indexInsert(sideHash(connection), <u32>connection);
+  if (hasReplySide(flags)) indexInsert(replyHash(connection), <u32>connection | Index.REPLY);
 }
 
 export function unlink(connection: usize): void {
   const flags = load<u32>(connection, Connection.FLAGS);
   if ((flags & Connection.FLAG_HASHED) === 0) return;
   store<u32>(connection, flags & ~Connection.FLAG_HASHED, Connection.FLAGS);
-  indexRemove(sideHash(connection), <u32>connection);
-  if ((flags & Connection.FLAG_FULL_NAT) !== 0) indexRemove(replyHash(connection), <u32>connection | Index.REPLY);
+  if ((flags & Connection.FLAG_ONE_PACKET) === 0) indexRemove(sideHash(connection), <u32>connection);
+  if (hasReplySide(flags)) indexRemove(replyHash(connection), <u32>connection | Index.REPLY);
 }
 
 /** A fresh zeroed record, or 0 when the table is full. */
@@ -287,11 +336,8 @@ export function allocate(): usize {
   return connection;
 }
 
-/** Gives an extension to a connection that has none; 0 when there is none left. */
-export function extend(connection: usize): usize {
-  let more = extension(connection);
-  if (more !== 0) return more;
-  more = <usize>word(Memory.FREE_EXTENSION);
+function allocateExtension(): usize {
+  let more = <usize>word(Memory.FREE_EXTENSION);
   if (more !== 0) {
     setWord(Memory.FREE_EXTENSION, load<u32>(more, Connection.EXTENSION_NEXT));
   } else {
@@ -301,21 +347,59 @@ export function extend(connection: usize): usize {
     more = <usize>word(Memory.EXTENSIONS_BASE) + <usize>high * Connection.EXTENSION_SIZE;
   }
   memory.fill(more, 0, Connection.EXTENSION_SIZE);
-  store<u32>(cold(connection), <u32>more, Connection.COLD_EXTENSION);
   setWord(Memory.EXTENSION_COUNT, word(Memory.EXTENSION_COUNT) + 1);
   return more;
+}
+
+function freeExtensions(connection: usize): void {
+  let more = extension(connection);
+  while (more !== 0) {
+    const next = <usize>load<u32>(more, Connection.EXTENSION_MORE);
+    store<u32>(more, word(Memory.FREE_EXTENSION), Connection.EXTENSION_NEXT);
+    setWord(Memory.FREE_EXTENSION, <u32>more);
+    setWord(Memory.EXTENSION_COUNT, word(Memory.EXTENSION_COUNT) - 1);
+    more = next;
+  }
+}
+
+/** Gives an extension to a connection that has none; 0 when there is none left. */
+export function extend(connection: usize): usize {
+  let more = extension(connection);
+  if (more !== 0) return more;
+  more = allocateExtension();
+  store<u32>(cold(connection), <u32>more, Connection.COLD_EXTENSION);
+  return more;
+}
+
+/** From now on a template is found by an engine's data, at most 255 bytes. False when there is no room for them. */
+export function setData(template: usize, data: usize, length: u32): bool {
+  let more = extend(template);
+  if (more === 0) return false;
+  unlink(template);
+  store<u8>(more, <u8>length, Connection.EXTENSION_DATA_LENGTH);
+  store<u32>(more, hashData(data, length), Connection.EXTENSION_DATA_HASH);
+  let left = <usize>length;
+  let part = min<usize>(left, Connection.EXTENSION_DATA_SIZE);
+  memory.copy(more + Connection.EXTENSION_DATA, data, part);
+  for (left -= part; left !== 0; left -= part) {
+    data += part;
+    const next = allocateExtension();
+    if (next === 0) return false;
+    store<u32>(more, <u32>next, Connection.EXTENSION_MORE);
+    more = next;
+    part = min<usize>(left, Connection.EXTENSION_MORE_SIZE);
+    memory.copy(more + Connection.EXTENSION_MORE_DATA, data, part);
+  }
+  store<u32>(template, load<u32>(template, Connection.FLAGS) | Connection.FLAG_ENGINE, Connection.FLAGS);
+  link(template);
+  return true;
 }
 
 /** Takes a connection out of index, wheel and table. Its server's counters are the caller's business. */
 export function free(connection: usize): void {
   unlink(connection);
   unschedule(connection);
-  const more = extension(connection);
-  if (more !== 0) {
-    store<u32>(more, word(Memory.FREE_EXTENSION), Connection.EXTENSION_NEXT);
-    setWord(Memory.FREE_EXTENSION, <u32>more);
-    setWord(Memory.EXTENSION_COUNT, word(Memory.EXTENSION_COUNT) - 1);
-  }
+  freeExtensions(connection);
   store<u32>(connection, 0, Connection.FLAGS);
   store<u32>(connection, word(Memory.FREE_CONNECTION), Connection.NEXT_FREE);
   setWord(Memory.FREE_CONNECTION, <u32>connection);

@@ -267,7 +267,28 @@ export class Tables {
       serverPort: this.port(at + Connection.SERVER_PORT),
       serverFamily,
       template,
+      ...((flags & Connection.FLAG_ENGINE) !== 0 && {
+        persistenceEngine: "sip",
+        persistenceData: this.data(extension),
+      }),
     };
+  }
+
+  /** What a persistence engine found, as it keeps it in an extension and more of them. */
+  private data(extension: number): string {
+    let left = this.u8(extension + Connection.EXTENSION_DATA_LENGTH);
+    let at = extension + Connection.EXTENSION_DATA;
+    let part = Math.min(left, Connection.EXTENSION_DATA_SIZE);
+    const parts = [this.bytes.slice(at, at + part)];
+    let more = extension;
+    while ((left -= part) > 0) {
+      more = this.u32(more + Connection.EXTENSION_MORE);
+      if (more === 0) break;
+      at = more + Connection.EXTENSION_MORE_DATA;
+      part = Math.min(left, Connection.EXTENSION_MORE_SIZE);
+      parts.push(this.bytes.slice(at, at + part));
+    }
+    return Buffer.concat(parts).toString("latin1");
   }
 
   *neighbours(): Generator<NeighbourInfo> {
