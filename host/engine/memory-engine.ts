@@ -57,7 +57,7 @@ const CAPACITIES: Partial<Capacities> = {
   slots: 1024,
 };
 /** The longest stretch that passes without a look at the timers. */
-const LONGEST_STEP_MS = 1000;
+const LONGEST_STEP_MS = 100;
 
 export class MemoryEngine {
   readonly memory: WebAssembly.Memory;
