@@ -35,13 +35,17 @@ function supply(queue: usize): void {
   store<u32>(queue, held, Worker.SUPPLY_COUNT);
 }
 
-export function runBreath(worker: u32, now: u32): u32 {
-  acquire(worker);
+/** The breath's time and its worker's lists, which are current from now on. Returns these. Under the lock. */
+export function startBreath(worker: u32, now: u32): usize {
   const queue = <usize>word(Memory.WORKERS_BASE) + <usize>worker * Worker.SIZE;
   setWord(Memory.CURRENT_QUEUE, <u32>queue);
   // Workers hand in their own readings of one clock: it never goes back.
   if (<i32>(now - word(Memory.NOW)) > 0) setWord(Memory.NOW, now);
-  freeSent(queue);
+  return queue;
+}
+
+/** Every frame of RECEIVED goes its way, as long as there is room in SEND. */
+export function process(queue: usize): void {
   const received = load<u32>(queue, Worker.RECEIVED_COUNT);
   let done: u32 = 0;
   for (; done < received; done++) {
@@ -62,6 +66,13 @@ export function runBreath(worker: u32, now: u32): u32 {
   store<u32>(queue, received - done, Worker.RECEIVED_COUNT);
   keepHouse();
   supply(queue);
+}
+
+export function runBreath(worker: u32, now: u32): u32 {
+  acquire(worker);
+  const queue = startBreath(worker, now);
+  freeSent(queue);
+  process(queue);
   const sending = load<u32>(queue, Worker.SEND_COUNT);
   release();
   return sending;

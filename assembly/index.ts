@@ -11,6 +11,7 @@ import * as Reason from "./layout/reason";
 import * as Marks from "./marks";
 import { hold as holdLock, unhold } from "./table/lock";
 import { count, countAt, word } from "./table/memory";
+import { endUringBreath, runUringBreath } from "./uring";
 
 export function layoutVersion(): u32 {
   return Memory.LAYOUT_VERSION;
@@ -31,6 +32,16 @@ export function init(): i32 {
  */
 export function run(worker: u32, now: u32): u32 {
   return runBreath(worker, now);
+}
+
+/** The same over the worker's io_uring: what the system call is to do next (layout/uring). */
+export function runUring(worker: u32, now: u32): u32 {
+  return runUringBreath(worker, now);
+}
+
+/** Takes a worker's io_uring down, step by step: until nothing is in flight. */
+export function endUring(worker: u32): u32 {
+  return endUringBreath(worker);
 }
 
 /** A frame that the device did not take. */

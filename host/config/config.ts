@@ -59,7 +59,7 @@ export interface RunConfig {
   readonly listen?: ListenSpec | undefined;
   readonly workers: number;
   readonly maxConnections: number;
-  readonly io: "auto" | "rw";
+  readonly io: "auto" | "uring" | "rw";
   /** Microseconds. */
   readonly spin: number;
   readonly logLevel: LogLevel;

@@ -9,7 +9,6 @@ const FLAGS: Readonly<Record<string, string>> = {
 };
 
 const VALUES: Readonly<Record<string, string>> = {
-  "io:uring": "--io uring (--io rw works)",
   "tun:routes": "--tun routes=auto",
   "mode:fullnat": "--mode fullnat",
 };

@@ -150,7 +150,6 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
 
   const profile = values.oneOf("--profile", last.profile ?? "wlvs", ["kernel", "wlvs"] as const);
   const io = last.io ?? "auto";
-  refuseValue("io", io);
   const workers = values.integer("--workers", last.workers ?? "1", 1, WORKERS_MOST);
   const maxConnections = values.integer("--max-connections", last["max-connections"] ?? "1000000", 16, 40_000_000);
   checkMemory(workers, maxConnections);
@@ -169,7 +168,7 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
     listen: last.listen === undefined ? undefined : parseListen(last.listen, listenAdmin),
     workers,
     maxConnections,
-    io: values.oneOf("--io", io, ["auto", "rw"] as const),
+    io: values.oneOf("--io", io, ["auto", "uring", "rw"] as const),
     spin: values.integer("--spin", last.spin ?? `${DEFAULT_SPIN}`, 0, LONGEST_SPIN),
     logLevel: values.oneOf("--log-level", last["log-level"] ?? "info", LOG_LEVELS),
     user: last.user,

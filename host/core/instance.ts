@@ -8,6 +8,8 @@ export interface Core {
   init(): number;
   run(worker: number, now: number): number;
   tick(now: number): number;
+  runUring(worker: number, now: number): number;
+  endUring(worker: number): number;
   hold(): void;
   release(): void;
   serviceAdd(): number;

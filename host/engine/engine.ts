@@ -2,6 +2,7 @@
 import { Worker as Thread } from "node:worker_threads";
 import * as Port from "../../assembly/layout/port.js";
 import * as Slot from "../../assembly/layout/slot.js";
+import * as Uring from "../../assembly/layout/uring.js";
 import { Control } from "../core/control.js";
 import { type Core, compileCore, instantiate } from "../core/instance.js";
 import { LocalIpvs } from "../core/local-ipvs.js";
@@ -11,7 +12,7 @@ import type { Logger } from "../log.js";
 import * as native from "../port/native.js";
 import { SystemClock } from "./clock.js";
 import type { Queue } from "./transport.js";
-import { CONTROL_STOP, CONTROL_WORDS, type WorkerConfig, type WorkerMessage } from "./worker.js";
+import { CONTROL_STOP, CONTROL_WORDS, type Io, type WorkerConfig, type WorkerMessage } from "./worker.js";
 
 /** A port of the engine: an open device whose descriptors this process has. */
 export interface EnginePort {
@@ -29,6 +30,8 @@ export interface EngineOptions {
   readonly maxConnections: number;
   readonly forward: boolean;
   readonly spin: number;
+  /** How frames move; auto: uring where it can be. */
+  readonly io: "auto" | Io;
   readonly log: Logger;
   /** Something that the process must not outlive. */
   fatal(error: Error): void;
@@ -49,10 +52,13 @@ export class Engine {
   /** What an eventfd is written. */
   private readonly one = new BigUint64Array(new ArrayBuffer(8)).fill(1n);
   private stopping = false;
+  private movedBy: Io = "rw";
 
   constructor(options: EngineOptions) {
     this.options = options;
-    const plan = planMemory(capacitiesOf({ workers: options.workers, connections: options.maxConnections }));
+    const { workers, maxConnections: connections } = options;
+    const rings = options.io === "rw" ? 0 : workers * Uring.SIZE;
+    const plan = planMemory(capacitiesOf({ workers, connections, rings }));
     this.memory = createMemory(plan, { forward: options.forward, now: this.clock.ticks() });
     this.control = new Control(guarded(instantiate(this.memory), options.fatal), this.memory);
     this.control.init();
@@ -76,6 +82,11 @@ export class Engine {
     return this.records[number]!;
   }
 
+  /** How frames move, once the workers have started. */
+  get io(): Io {
+    return this.movedBy;
+  }
+
   /** Starts the workers; resolves when every one of them has taken its first breath. */
   async start(): Promise<void> {
     const ready: Promise<void>[] = [];
@@ -97,6 +108,12 @@ export class Engine {
   wake(): void {
     const at = native.addressOf(new Uint8Array(this.one.buffer));
     for (const { eventfd } of this.threads) native.write(eventfd, at, 8);
+  }
+
+  private tellIo(why: string | undefined): void {
+    const { log, io: asked } = this.options;
+    const how = this.movedBy === "uring" ? "frames move by io_uring" : "frames move by read and write";
+    log.info({ io: this.movedBy, asked }, why === undefined ? how : `${how}: ${why}`);
   }
 
   private startWorker(index: number): Promise<void> {
@@ -124,6 +141,7 @@ export class Engine {
       eventfd,
       control,
       spin: this.options.spin,
+      io: this.options.io,
     };
     const thread = new Thread(new URL(`./worker${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url), {
       name: `wlvs-worker-${index}`,
@@ -142,8 +160,14 @@ export class Engine {
         this.options.fatal(error instanceof Error ? error : new Error(String(error)));
       });
       thread.on("message", (message: WorkerMessage) => {
-        if (message.type === "ready") started();
-        else if (message.type === "trap") log.error({ worker: index, traps: message.traps }, message.message);
+        if (message.type === "ready") {
+          this.movedBy = message.io;
+          if (index === 0) this.tellIo(message.why);
+          started();
+        } else if (message.type === "refused") {
+          this.stopping = true;
+          failed(new LvsError("ERR_LVS_DIRECTOR", `--io uring: ${message.why}`));
+        } else if (message.type === "trap") log.error({ worker: index, traps: message.traps }, message.message);
         else if (message.type === "queue-failed") log.error({ port: message.port }, `cannot read: ${message.reason}`);
         else log.info({ port: message.port }, "reads again");
       });

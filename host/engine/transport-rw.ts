@@ -82,7 +82,11 @@ export class RwTransport implements Transport {
     this.spinMost = options.spin / 1000;
     this.spinMs = this.spinMost;
     this.retryAt = new Float64Array(options.queues.length);
-    for (const output of options.outputs) this.outputs.set(output.record, output.fd);
+    for (const { record, fd } of options.outputs) {
+      // Whoever had the device before may have left it blocking.
+      native.setBlocking(fd, false);
+      this.outputs.set(record, fd);
+    }
     // Memory of ArrayBuffers of their own, which does not move, for what the kernel reads and writes by address.
     const count = options.queues.length + 1;
     const pollfds = new ArrayBuffer(count * POLLFD_SIZE);

@@ -6,13 +6,19 @@
 import { parentPort, workerData } from "node:worker_threads";
 import * as Counters from "../../assembly/layout/counters.js";
 import * as Memory from "../../assembly/layout/memory.js";
+import * as Uring from "../../assembly/layout/uring.js";
 import * as Worker from "../../assembly/layout/worker.js";
 import { type Core, instantiate } from "../core/instance.js";
 import { errnoText } from "../errors.js";
+import { NoUring } from "../port/io-uring.js";
 import { setQueueAttached } from "../port/ioctl.js";
 import { SystemClock } from "./clock.js";
-import type { Queue } from "./transport.js";
+import type { Queue, TransportEvents } from "./transport.js";
 import { RwTransport } from "./transport-rw.js";
+import { UringTransport } from "./transport-uring.js";
+
+/** How a worker moves frames. */
+export type Io = "uring" | "rw";
 
 /** What the main thread gives a worker. */
 export interface WorkerConfig {
@@ -27,6 +33,8 @@ export interface WorkerConfig {
   /** Words of CONTROL_*. */
   readonly control: Int32Array;
   readonly spin: number;
+  /** auto: uring where it can be. */
+  readonly io?: "auto" | Io | undefined;
 }
 
 /** Word of WorkerConfig.control: not 0 when the worker is to end. */
@@ -34,13 +42,15 @@ export const CONTROL_STOP = 0;
 export const CONTROL_WORDS = 16;
 
 export type WorkerMessage =
-  | { readonly type: "ready" }
+  | { readonly type: "ready"; readonly io: Io /** Why it is not uring. */; readonly why?: string | undefined }
+  | { readonly type: "refused"; readonly why: string }
   | { readonly type: "trap"; readonly message: string; readonly traps: number }
   | { readonly type: "queue-failed"; readonly port: string; readonly reason: string }
   | { readonly type: "queue-recovered"; readonly port: string };
 
 /** A worker that trapped this often goes on only to trap again: somebody must start afresh. */
 const TRAPS_MOST = 64;
+const STARVED = "traps of the core have cost every frame slot";
 /** The longest sleep: a clock that somebody watches must not stand still. */
 const SLEEP_MOST = 1000;
 
@@ -50,7 +60,11 @@ export class WorkerLoop {
   private readonly clock = new SystemClock();
   private readonly words: Uint32Array;
   private readonly record: number;
-  private readonly transport: RwTransport;
+  private readonly events: TransportEvents = {
+    sendFailed: (port) => this.core.sendFailed(port),
+    queueFailed: (queue, errno) => this.say({ type: "queue-failed", port: queue.name, reason: errnoText(errno) }),
+    queueRecovered: (queue) => this.say({ type: "queue-recovered", port: queue.name }),
+  };
   private core: Core;
   private traps = 0;
 
@@ -60,41 +74,70 @@ export class WorkerLoop {
     this.core = instantiate(config.memory, config.module);
     this.words = new Uint32Array(config.memory.buffer);
     this.record = this.header(Memory.WORKERS_BASE) + config.index * Worker.SIZE;
-    this.transport = new RwTransport({
+  }
+
+  /** Until the main thread says stop. */
+  run(): void {
+    const { io } = this.config;
+    const uring = io === "auto" || io === "uring" ? this.openUring() : undefined;
+    if (uring instanceof UringTransport) this.runUring(uring);
+    else if (io === "uring") this.say({ type: "refused", why: uring!.message });
+    else this.runRw(uring?.message);
+  }
+
+  /** The ring belongs to this thread: nobody else can make it. */
+  private openUring(): UringTransport | NoUring {
+    const { queues, outputs, eventfd, memory, index, spin } = this.config;
+    try {
+      return new UringTransport({ memory, index, queues, outputs, eventfd, spin, events: this.events });
+    } catch (error) {
+      if (error instanceof NoUring) return error;
+      throw error;
+    }
+  }
+
+  private runRw(why: string | undefined): void {
+    const { config, words } = this;
+    const transport = new RwTransport({
       memory: config.memory,
       worker: this.record,
       queues: config.queues,
       outputs: config.outputs,
       eventfd: config.eventfd,
       spin: config.spin,
-      events: {
-        sendFailed: (port) => this.core.sendFailed(port),
-        queueFailed: (queue, errno) => say({ type: "queue-failed", port: queue.name, reason: errnoText(errno) }),
-        queueRecovered: (queue) => say({ type: "queue-recovered", port: queue.name }),
-      },
+      events: this.events,
     });
-  }
-
-  /** Until the main thread says stop. */
-  run(): void {
-    const { config, transport, words } = this;
     const received = (this.record + Worker.RECEIVED_COUNT) >>> 2;
     const supply = (this.record + Worker.SUPPLY_COUNT) >>> 2;
     const idle = (Memory.LAYOUT_BASE + Memory.IDLE_MS) >>> 2;
     // The first breath fills the supply of empty slots.
     transport.send(this.breathe());
     for (const fd of config.detached) setQueueAttached(fd, true);
-    this.say({ type: "ready" });
+    this.say({ type: "ready", io: "rw", why });
     while (Atomics.load(config.control, CONTROL_STOP) === 0) {
       const count = transport.receive();
       const sent = this.breathe();
       transport.send(sent);
       if (count !== 0 || sent !== 0 || words[received] !== 0) continue;
-      if (this.traps > 0 && words[supply] === 0) throw new Error("traps of the core have cost every frame slot");
+      if (this.traps > 0 && words[supply] === 0) throw new Error(STARVED);
       transport.wait(Math.min(Math.max(words[idle]!, 1), SLEEP_MOST));
     }
     for (const fd of config.detached) setQueueAttached(fd, false);
     transport.close();
+  }
+
+  private runUring(transport: UringTransport): void {
+    const { config, words } = this;
+    const block = this.header(Memory.RINGS_BASE) + config.index * Uring.SIZE;
+    const held = (block + Uring.STATE + Uring.HELD) >>> 2;
+    for (const fd of config.detached) setQueueAttached(fd, true);
+    this.say({ type: "ready", io: "uring" });
+    while (Atomics.load(config.control, CONTROL_STOP) === 0) {
+      transport.turn(this.breatheUring());
+      if (this.traps > 0 && words[held] === 0 && this.header(Memory.FREE_SLOT_COUNT) === 0) throw new Error(STARVED);
+    }
+    transport.close(() => this.core.endUring(config.index));
+    for (const fd of config.detached) setQueueAttached(fd, false);
   }
 
   /** Runs the core over what was received; how many frames are to be sent. */
@@ -105,6 +148,18 @@ export class WorkerLoop {
     } catch (error) {
       this.recover(error);
       return this.words[(this.record + Worker.SEND_COUNT) >>> 2]!;
+    }
+  }
+
+  /** The same over the worker's ring: what is to be done next. */
+  private breatheUring(): number {
+    try {
+      Atomics.store(this.words, (Memory.LAYOUT_BASE + Memory.DAY_MS) >>> 2, this.clock.dayMs());
+      return this.core.runUring(this.config.index, this.clock.ticks());
+    } catch (error) {
+      this.recover(error);
+      // The next breath posts what is ready.
+      return Uring.BUSY;
     }
   }
 

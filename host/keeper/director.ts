@@ -61,6 +61,7 @@ async function start(message: Start): Promise<void> {
     maxConnections: config.maxConnections,
     forward: config.forward,
     spin: config.spin,
+    io: config.io,
     log,
     fatal: (error) => {
       if (ending) return;

@@ -54,7 +54,7 @@ export class EngineInfo implements DirectorInfo {
       uptime: Math.floor(process.uptime()),
       profile: this.config.profile,
       workers: this.config.workers,
-      io: "rw",
+      io: this.engine.io,
       connections: {
         used: tables.word(Memory.CONNECTION_COUNT),
         capacity: tables.word(Memory.CONNECTIONS_CAPACITY),

@@ -61,7 +61,6 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   try {
     devices.openAll();
     socket = openControlSocket(config.socket, gid);
-    log.info({ io: "rw", asked: config.io }, "frames move by read and write");
     if (!boundChildren()) log.warn("without CAP_SETPCAP the bounding set of the director stays as it is");
     supervisor = new Supervisor(options, devices, socket, user, log);
     await supervisor.run();

@@ -81,6 +81,12 @@ export const syscall6 = libc.func("syscall", "long", ["long", "long", "long", "l
   b: number,
   c: number,
   d: number,
+/** F_GETFL and F_SETFL. */
+export const fcntl = libc.func("fcntl", "int", ["int", "int", "long"]) as (
+  fd: number,
+  command: number,
+  argument: number,
+) => number;
   e: number,
   f: number,
 ) => number;
@@ -110,6 +116,15 @@ export const SOCK_NONBLOCK = 0o4000;
 export const CLONE_NEWNET = 0x40000000;
 export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_NO_NEW_PRIVS = 38;
+/** Whether reads that find nothing return at once. Holds for everybody who shares the open file. */
+export function setBlocking(fd: number, blocking: boolean): void {
+  const flags = fcntl(fd, F_GETFL, 0);
+  if (flags < 0) return;
+  fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+}
+
+const F_GETFL = 3;
+const F_SETFL = 4;
 export const PR_CAPBSET_DROP = 24;
 export const PR_CAPBSET_READ = 23;
 export const POLLIN = 1;

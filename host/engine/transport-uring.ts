@@ -1,0 +1,216 @@
+/**
+ * Frames by io_uring: the rings lie in the shared memory, the core fills and empties them (assembly/uring.ts), and what
+ * is left to do here is one system call a breath.
+ */
+import * as Memory from "../../assembly/layout/memory.js";
+import * as Port from "../../assembly/layout/port.js";
+import * as Uring from "../../assembly/layout/uring.js";
+import * as Worker from "../../assembly/layout/worker.js";
+import { NoUring, Ring } from "../port/io-uring.js";
+import * as native from "../port/native.js";
+import type { Queue, TransportEvents } from "./transport.js";
+
+/** Empty slots that lie ready in all queues of a worker together, as far as each has enough. */
+const BUFFERS_MOST = 256;
+const BUFFERS_OF_QUEUE = 128;
+const BUFFERS_LEAST = 16;
+/** Looks at the ring between two looks at the clock. */
+const LOOKS = 64;
+/** The longest sleep: a clock that somebody watches must not stand still. */
+const SLEEP_MOST = 1000;
+/** A kernel that does not give back what it holds is not waited for longer than that. */
+const CLOSE_MS = 2000;
+
+export interface UringOptions {
+  readonly memory: WebAssembly.Memory;
+  /** Number of the worker. */
+  readonly index: number;
+  readonly queues: readonly Queue[];
+  readonly outputs: ReadonlyArray<{ readonly record: number; readonly fd: number }>;
+  readonly eventfd: number;
+  /** Microseconds of looking at the ring before a worker goes to sleep. */
+  readonly spin: number;
+  readonly events: Pick<TransportEvents, "queueFailed" | "queueRecovered">;
+  /** Milliseconds, monotonic. */
+  readonly now?: () => number;
+}
+
+export class UringTransport {
+  private readonly words: Uint32Array;
+  /** Word of the state. */
+  private readonly state: number;
+  private readonly parked: number;
+  private readonly ring: Ring;
+  private readonly queues: readonly Queue[];
+  private readonly events: UringOptions["events"];
+  private readonly now: () => number;
+  private readonly argument: number;
+  private readonly flags: number;
+  private readonly completeHead: number;
+  private readonly completeTail: number;
+  private readonly spinMost: number;
+  private spinMs: number;
+  private waitMs = -1;
+  private readonly failed: Uint32Array;
+
+  /** In the thread that will use it. Throws NoUring where it cannot be. */
+  constructor(options: UringOptions) {
+    const { memory, index, queues, outputs, eventfd } = options;
+    this.words = new Uint32Array(memory.buffer);
+    this.queues = queues;
+    this.events = options.events;
+    this.now = options.now ?? (() => performance.now());
+    this.spinMost = options.spin / 1000;
+    this.spinMs = this.spinMost;
+    this.failed = new Uint32Array(queues.length);
+    const header = (at: number) => this.words[(Memory.LAYOUT_BASE + at) >>> 2]!;
+    const block = header(Memory.RINGS_BASE) + index * Uring.SIZE;
+    if ((index + 1) * Uring.SIZE > header(Memory.RINGS_CAPACITY)) throw new NoUring("no memory is laid out for rings");
+    if (queues.length > Uring.QUEUES) throw new NoUring(`a worker reads at most ${Uring.QUEUES} queues`);
+    const base = native.addressOf(new Uint8Array(memory.buffer));
+    new Uint8Array(memory.buffer, block, Uring.SIZE).fill(0);
+    this.state = (block + Uring.STATE) >>> 2;
+    this.parked = (header(Memory.WORKERS_BASE) + index * Worker.SIZE + Worker.STATE) >>> 2;
+    this.argument = base + block + Uring.STATE + Uring.ARGUMENT;
+
+    this.ring = new Ring({
+      submissions: Uring.SUBMISSIONS,
+      completions: Uring.COMPLETIONS,
+      entriesAt: base + block + Uring.ENTRIES,
+      ringAt: base + block + Uring.RINGS,
+    });
+    try {
+      const { offsets } = this.ring;
+      if (offsets.completions + offsets.completionCount * Uring.COMPLETION_SIZE > Uring.RINGS_SIZE) {
+        throw new NoUring("its completion ring is larger than what was asked for");
+      }
+      if (!this.ring.supports(Uring.READ_MULTISHOT)) throw new NoUring("this kernel has no multishot reads");
+      const rings = block + Uring.RINGS;
+      const set = (at: number, value: number) => {
+        this.words[this.state + (at >>> 2)] = value;
+      };
+      set(Uring.SUBMIT_HEAD, rings + offsets.submitHead);
+      set(Uring.SUBMIT_TAIL, rings + offsets.submitTail);
+      set(Uring.SUBMIT_FLAGS, rings + offsets.submitFlags);
+      set(Uring.COMPLETE_HEAD, rings + offsets.completeHead);
+      set(Uring.COMPLETE_TAIL, rings + offsets.completeTail);
+      set(Uring.COMPLETE_BASE, rings + offsets.completions);
+      set(Uring.COMPLETE_MASK, this.words[(rings + offsets.completeMask) >>> 2]!);
+      set(Uring.QUEUE_COUNT, queues.length);
+      set(Uring.MEMORY, base >>> 0);
+      set(Uring.MEMORY + 4, Math.floor(base / 0x1_0000_0000));
+      set(Uring.EVENT_DESCRIPTOR, eventfd);
+      const timespec = base + block + Uring.STATE + Uring.TIMESPEC;
+      set(Uring.ARGUMENT + 16, timespec >>> 0);
+      set(Uring.ARGUMENT + 20, Math.floor(timespec / 0x1_0000_0000));
+      for (let number = 0; number < Uring.QUEUES; number++) set(Uring.OUTPUTS + 4 * number, 0xffffffff);
+      for (const { record, fd } of outputs) {
+        const number = (record - header(Memory.PORTS_BASE)) / Port.SIZE;
+        if (!Number.isInteger(number) || number < 0 || number >= Uring.QUEUES) {
+          throw new NoUring(`a worker writes to at most ${Uring.QUEUES} ports`);
+        }
+        native.setBlocking(fd, true);
+        set(Uring.OUTPUTS + 4 * number, fd);
+      }
+      const limit = bufferLimit(queues.length);
+      for (const [number, queue] of queues.entries()) {
+        // With O_NONBLOCK a read would end at once, instead of waiting in the ring.
+        native.setBlocking(queue.fd, true);
+        const at = Uring.QUEUE + number * Uring.QUEUE_SIZE;
+        set(at + Uring.QUEUE_DESCRIPTOR, queue.fd);
+        set(at + Uring.QUEUE_PORT, queue.record);
+        set(at + Uring.QUEUE_FRAME_AT, queue.frameAt);
+        set(at + Uring.QUEUE_LIMIT, limit);
+        set(at + Uring.QUEUE_RETRY, header(Memory.NOW));
+        const buffers = base + block + Uring.BUFFER_RINGS + number * Uring.BUFFERS * Uring.BUFFER_SIZE;
+        this.ring.registerBuffers(number, buffers, Uring.BUFFERS);
+      }
+      this.flags = (rings + offsets.submitFlags) >>> 2;
+      this.completeHead = (rings + offsets.completeHead) >>> 2;
+      this.completeTail = (rings + offsets.completeTail) >>> 2;
+    } catch (error) {
+      this.ring.close();
+      throw error;
+    }
+  }
+
+  /** What lies between two breaths of the core: `result` is what the last one returned. */
+  turn(result: number): void {
+    if ((result & Uring.CHANGED) !== 0) this.tell();
+    const submit = result & Uring.SUBMIT_MASK;
+    if ((result & Uring.BUSY) !== 0 || submit !== 0) this.ring.enter(submit);
+    else if (this.isReady() || (this.spinMs > 0 && this.spin())) this.ring.enter(0);
+    else this.sleep();
+  }
+
+  /** Takes back all that the kernel holds; `endUring` is the core's step towards it. */
+  close(endUring: () => number): void {
+    const until = this.now() + CLOSE_MS;
+    this.setWait(10);
+    for (let result = endUring(); (result & Uring.BUSY) !== 0; result = endUring()) {
+      const submit = result & Uring.SUBMIT_MASK;
+      if (submit !== 0) this.ring.enter(submit);
+      else this.ring.wait(0, this.argument);
+      if (this.now() > until) break;
+    }
+    for (let number = 0; number < this.queues.length; number++) this.ring.unregisterBuffers(number);
+    this.ring.close();
+  }
+
+  /** Something was completed, or will be as soon as the kernel is entered. */
+  private isReady(): boolean {
+    const { words } = this;
+    return (
+      (Atomics.load(words, this.flags) & (Uring.TASKRUN | Uring.COMPLETIONS_OVERFLOW)) !== 0 ||
+      Atomics.load(words, this.completeTail) !== words[this.completeHead]
+    );
+  }
+
+  private spin(): boolean {
+    const until = this.now() + this.spinMs;
+    do {
+      for (let look = 0; look < LOOKS; look++) {
+        if (!this.isReady()) continue;
+        this.spinMs = this.spinMost;
+        return true;
+      }
+    } while (this.now() < until);
+    // For nothing: half as long next time, and not at all soon.
+    this.spinMs = this.spinMs > 0.004 ? this.spinMs / 2 : 0;
+    return false;
+  }
+
+  private sleep(): void {
+    const began = this.now();
+    this.setWait(Math.min(Math.max(this.words[this.state + (Uring.WAIT_MS >>> 2)]!, 1), SLEEP_MOST));
+    Atomics.store(this.words, this.parked, Worker.STATE_PARKED);
+    this.ring.wait(0, this.argument);
+    Atomics.store(this.words, this.parked, Worker.STATE_RUNNING);
+    // It came so soon that spinning would have caught it: worth trying again.
+    if (this.spinMost > 0 && this.now() - began < 2 * this.spinMost) this.spinMs = this.spinMost;
+  }
+
+  private setWait(ms: number): void {
+    if (ms === this.waitMs) return;
+    this.waitMs = ms;
+    const at = this.state + (Uring.TIMESPEC >>> 2);
+    this.words[at] = Math.floor(ms / 1000);
+    this.words[at + 2] = (ms % 1000) * 1_000_000;
+  }
+
+  private tell(): void {
+    for (const [number, queue] of this.queues.entries()) {
+      const at = Uring.QUEUE + number * Uring.QUEUE_SIZE + Uring.QUEUE_FAILED;
+      const errno = this.words[this.state + (at >>> 2)]!;
+      const before = this.failed[number]!;
+      this.failed[number] = errno;
+      if (errno !== 0 && before === 0) this.events.queueFailed(queue, errno);
+      else if (errno === 0 && before !== 0) this.events.queueRecovered(queue);
+    }
+  }
+}
+
+function bufferLimit(queues: number): number {
+  const share = Math.floor(BUFFERS_MOST / Math.max(queues, 1));
+  return Math.max(BUFFERS_LEAST, Math.min(BUFFERS_OF_QUEUE, share));
+}
