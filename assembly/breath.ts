@@ -64,8 +64,6 @@ export function process(queue: usize): void {
     memory.copy(queue + Worker.RECEIVED, queue + Worker.RECEIVED + <usize>(done << 2), <usize>((received - done) << 2));
   store<u32>(queue, 0, Worker.DONE);
   store<u32>(queue, received - done, Worker.RECEIVED_COUNT);
-  keepHouse();
-  supply(queue);
 }
 
 export function runBreath(worker: u32, now: u32): u32 {
@@ -73,6 +71,8 @@ export function runBreath(worker: u32, now: u32): u32 {
   const queue = startBreath(worker, now);
   freeSent(queue);
   process(queue);
+  keepHouse();
+  supply(queue);
   const sending = load<u32>(queue, Worker.SEND_COUNT);
   release();
   return sending;
