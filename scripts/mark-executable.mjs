@@ -1,5 +1,13 @@
-// tsc writes plain files; the commands among them are to be run.
-import { chmodSync, existsSync, readFileSync } from "node:fs";
+// tsc writes plain files; the commands among them are to be run, by `npx` from here too. Without the links npx would
+// install this folder into its cache, which builds everything anew.
+import { chmodSync, existsSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 
+const LINKS = "node_modules/.bin";
 const { bin } = JSON.parse(readFileSync("package.json", "utf8"));
-for (const file of Object.values(bin)) if (existsSync(file)) chmodSync(file, 0o755);
+for (const [name, file] of Object.entries(bin)) {
+  if (!existsSync(file)) continue;
+  chmodSync(file, 0o755);
+  if (!existsSync(LINKS)) continue;
+  rmSync(`${LINKS}/${name}`, { force: true });
+  symlinkSync(`../../${file}`, `${LINKS}/${name}`);
+}
