@@ -8,6 +8,7 @@ import * as Setting from "./layout/setting";
 import * as Slot from "./layout/slot";
 import * as Verdict from "./layout/verdict";
 import { newPacket, sourceFor4 } from "./link";
+import { answered } from "./lookup";
 import { replyFromDirector } from "./reply";
 import { drop } from "./send";
 import { findAddress4 } from "./table/address";
@@ -72,7 +73,9 @@ function deservesError(slot: usize, type: u32): bool {
   if (load<u8>(slot, Slot.FAMILY) === 4) {
     const source = load<u32>(ip, Ipv4.SOURCE);
     const destination = load<u32>(ip, Ipv4.DESTINATION);
-    if (source === 0 || Ipv4.isMulticast(source) || source === 0xffffffff || findAddress4(source) !== 0) return false;
+    if (source === 0 || Ipv4.isMulticast(source) || source === 0xffffffff) return false;
+    // What is from us is so on behalf of a client (full NAT), who is told, or nobody is.
+    if (findAddress4(source) !== 0 && answered(slot, true) === 0) return false;
     if (Ipv4.isMulticast(destination) || destination === 0xffffffff) return false;
     if (protocol === Protocol.ICMP) {
       if (transport >= end) return false;
@@ -88,7 +91,8 @@ function deservesError(slot: usize, type: u32): bool {
     }
   } else {
     const source = ip + Ipv6.SOURCE;
-    if (isZero16(source) || Ipv6.isMulticast(source) || isOurs6(source)) return false;
+    if (isZero16(source) || Ipv6.isMulticast(source)) return false;
+    if (isOurs6(source) && answered(slot, true) === 0) return false;
     if (Ipv6.isMulticast(ip + Ipv6.DESTINATION) && type !== Icmp.V6_TOO_BIG) return false;
     if (protocol === Protocol.ICMPV6) {
       if (transport >= end) return false;

@@ -4,6 +4,7 @@ import { deliverLocally, hostUnreachable, packetTooBig, timeExceeded } from "./a
 import { fillClientPort } from "./connections";
 import * as dr from "./forwarding/dr";
 import { serverAddress, toServer } from "./forwarding/nat";
+import { tellClient } from "./forwarding/toa";
 import { encapsulate, tunnelOverheadOf } from "./forwarding/tunnel";
 import { fromClient } from "./helper/ftp";
 import * as Connection from "./layout/connection";
@@ -80,6 +81,7 @@ function translate(slot: usize, connection: usize): i32 {
   }
   toServer(slot, connection);
   return 0;
+  tellClient(slot, connection);
 }
 
 /**
@@ -102,9 +104,9 @@ export function toRealServer(slot: usize, connection: usize, isError: bool): i32
     }
     return deliverLocally(slot);
   }
-  const route = findRoute(family, address);
   if (route === 0) {
     hostUnreachable(slot);
+  if (method === Forwarding.BYPASS) return passBy(slot, isError);
     return drop(slot, Reason.NO_ROUTE);
   }
   if (!decrementTtl(slot)) return drop(slot, Reason.TTL_EXPIRED);
@@ -145,6 +147,33 @@ function lookedUpPlain(server: usize, method: i32): bool {
 
 /** MTU of the way to a server: its port's, or less where an ICMP error has said so. */
 function pathMtu(server: usize, linkMtu: u32): u32 {
+/**
+ * The way to a client for what a server sent to an address of ours (full NAT), before it is translated; `isError`: an
+ * ICMP error, translated already. Returns 0, or the reason to drop it: its sender has been told.
+ */
+export function toClientSide(slot: usize, client: usize, isError: bool): u32 {
+  const route = findRoute(<u32>load<u8>(slot, Slot.FAMILY), client);
+  if (route === 0) {
+    hostUnreachable(slot);
+    return Reason.NO_ROUTE;
+  }
+  if (!decrementTtl(slot)) return Reason.TTL_EXPIRED;
+  setNextHop(slot, route, client);
+  const mtu = load<u32>(slot, Slot.MTU);
+  if (!isError && isTooBig(slot, mtu)) {
+    packetTooBig(slot, mtu);
+    return Reason.MTU_EXCEEDED;
+  }
+  store<u16>(slot, <u16>(<u32>load<u16>(slot, Slot.FLAGS) & ~Slot.TO_DIRECTOR), Slot.FLAGS);
+  return 0;
+}
+
+/** Bypass: to the packet's own destination, by the routes that are for everybody (ip_vs_bypass_xmit). */
+function passBy(slot: usize, isError: bool): i32 {
+  const refusal = toClientSide(slot, destinationAt(slot), isError);
+  return refusal === 0 ? deliver(slot) : drop(slot, <i32>refusal);
+}
+
   const learned = load<u32>(server, Server.PATH_MTU);
   if (learned === 0) return linkMtu;
   if (reached(now(), load<u32>(server, Server.PATH_MTU_UNTIL))) {

@@ -7,7 +7,7 @@ import * as Connection from "./layout/connection";
 import * as Forwarding from "./layout/forwarding";
 import * as Protocol from "./layout/protocol";
 import * as Slot from "./layout/slot";
-import { outgoing } from "./lookup";
+import { answered, outgoing } from "./lookup";
 import { DIRECTION_OUT } from "./protocol/direction";
 import { hasPorts, isKnown, transition } from "./protocol/index";
 import { restart } from "./table/connection";
@@ -24,6 +24,8 @@ export const UNRELATED: i32 = 0;
 export const RELATED: i32 = 1;
 /** It must not go on. */
 export const REFUSED: i32 = 2;
+/** It is of a full NAT connection, and goes to the client instead of us. */
+export const TURNED: i32 = 3;
 
 /** Whether the transport header that state and rewriting need lies whole in the packet. */
 export function headerIsWhole(slot: usize): bool {
@@ -47,10 +49,19 @@ export function respond(slot: usize, connection: usize): i32 {
     if (reason !== 0) return reason;
   }
   if (isNat(connection)) toClient(slot, connection);
+  noteAnswer(slot, connection);
   countPacketOut(<usize>load<u32>(connection, Connection.SERVER), packetLength(slot));
   transition(connection, slot, DIRECTION_OUT);
   restart(connection);
   return 0;
+}
+
+/** Full NAT: a segment after its SYN shows that the server has taken an ACK, with all that it said of the client. */
+function noteAnswer(slot: usize, connection: usize): void {
+  const flags = load<u32>(connection, Connection.FLAGS);
+  if ((flags & (Connection.FLAG_FULL_NAT | Connection.FLAG_TOLD)) !== Connection.FLAG_FULL_NAT) return;
+  if (load<u8>(slot, Slot.PROTOCOL) !== Protocol.TCP || Tcp.isSyn(<usize>load<u32>(slot, Slot.TRANSPORT))) return;
+  store<u32>(connection, flags | Connection.FLAG_TOLD, Connection.FLAGS);
 }
 
 /** An ICMP error of type that may be about a connection. */
@@ -72,12 +83,14 @@ export function respondError(slot: usize): i32 {
   if (!isError(slot)) return UNRELATED;
   if (!parseEmbedded(slot, icmp + Icmp.SIZE)) return RELATED;
   if (!isKnown(<i32>load<u8>(EMBEDDED, Slot.PROTOCOL))) return RELATED;
-  const connection = outgoing(EMBEDDED, true);
+  let connection = outgoing(EMBEDDED, true);
+  const turned = connection === 0;
+  if (turned) connection = answered(EMBEDDED, true);
   if (connection === 0) return RELATED;
   if (!transportChecksumIsRight(slot)) return REFUSED;
   if (isNat(connection)) rewriteError(slot, EMBEDDED, connection, true);
   countPacketOut(<usize>load<u32>(connection, Connection.SERVER), packetLength(slot));
-  return RELATED;
+  return turned ? TURNED : RELATED;
 }
 
 /** A packet that the director itself sends may be the answer of a real server that it is. */
@@ -88,6 +101,7 @@ export function replyFromDirector(slot: usize): void {
     return;
   }
   if (!hasPorts(<i32>load<u8>(slot, Slot.PROTOCOL)) || !headerIsWhole(slot)) return;
-  const connection = outgoing(slot, false);
+  let connection = outgoing(slot, false);
+  if (connection === 0) connection = answered(slot, false);
   if (connection !== 0) respond(slot, connection);
 }

@@ -6,8 +6,9 @@ import * as Connection from "../layout/connection";
 import * as Protocol from "../layout/protocol";
 import * as Slot from "../layout/slot";
 import { extension } from "../table/connection";
+import { localAddress, localPort } from "../table/local";
 import { copy16 } from "../wire/bytes";
-import { checksum, fold, pseudo4, pseudo6, sum, updateSum } from "../wire/checksum";
+import { checksum, pseudo4, pseudo6, sum, updateSum } from "../wire/checksum";
 import * as Icmp from "../wire/icmp";
 import * as Ipv4 from "../wire/ipv4";
 import * as Ipv6 from "../wire/ipv6";
@@ -111,12 +112,19 @@ function isSix(connection: usize): bool {
   return (load<u32>(connection, Connection.FLAGS) & Connection.FLAG_IPV6) !== 0;
 }
 
-/** Client to server: the destination becomes the real server. */
+function isFullNat(connection: usize): bool {
+  return (load<u32>(connection, Connection.FLAGS) & Connection.FLAG_FULL_NAT) !== 0;
+}
+
+/** Client to server: the destination becomes the real server; with full NAT the source becomes ours. */
+  if (isFullNat(connection)) rewrite(slot, localAddress(connection), localPort(connection), 0);
 export function toServer(slot: usize, connection: usize): void {
   rewrite(slot, serverAddress(connection), <u32>load<u16>(connection, Connection.SERVER_PORT), 2);
 }
 
-/** Server to client: the source becomes the virtual service. */
+/** Server to client: the source becomes the virtual service; with full NAT the destination becomes the client. */
+  if (isFullNat(connection))
+    rewrite(slot, clientAddress(connection), <u32>load<u16>(connection, Connection.CLIENT_PORT), 2);
 export function toClient(slot: usize, connection: usize): void {
   rewrite(slot, virtualAddress(connection), <u32>load<u16>(connection, Connection.VIRTUAL_PORT), 0);
 }
@@ -124,7 +132,7 @@ export function toClient(slot: usize, connection: usize): void {
 /**
  * An ICMP error about a connection: the outer address, and inside it the packet that it is about, back to what the
  * receiver knows. `outward`: towards the client. The ICMP checksum is computed anew, the inner transport's left alone,
- * as the kernel does. `inner`: descriptor of the packet inside.
+ * as the kernel does. `inner`: descriptor of the packet inside. With full NAT both ends of both packets change.
  */
 export function rewriteError(slot: usize, inner: usize, connection: usize, outward: bool): void {
   const ip = <usize>load<u32>(slot, Slot.IP);
@@ -134,13 +142,25 @@ export function rewriteError(slot: usize, inner: usize, connection: usize, outwa
   const end = <usize>load<u32>(slot, Slot.END);
   const address = outward ? virtualAddress(connection) : serverAddress(connection);
   const port = <u32>load<u16>(connection + <usize>(outward ? Connection.VIRTUAL_PORT : Connection.SERVER_PORT));
+  // The other end, where it changes too.
+  const full = isFullNat(connection);
+  const other = outward ? clientAddress(connection) : full ? localAddress(connection) : 0;
+  const otherPort = outward ? <u32>load<u16>(connection, Connection.CLIENT_PORT) : full ? localPort(connection) : 0;
   const length = <u32>(end - icmp);
   let pseudo: u64 = 0;
   if (load<u8>(slot, Slot.FAMILY) === 4) {
+    if (full) {
+      store<u32>(ip + (outward ? Ipv4.DESTINATION : Ipv4.SOURCE), load<u32>(other));
+      store<u32>(innerIp + (outward ? Ipv4.SOURCE : Ipv4.DESTINATION), load<u32>(other));
+    }
     store<u32>(ip + (outward ? Ipv4.SOURCE : Ipv4.DESTINATION), load<u32>(address));
     Ipv4.seal(ip);
     store<u32>(innerIp + (outward ? Ipv4.DESTINATION : Ipv4.SOURCE), load<u32>(address));
     if (innerIp + <usize>Ipv4.headerLength(innerIp) <= end) Ipv4.seal(innerIp);
+    if (full) {
+      copy16(ip + (outward ? Ipv6.DESTINATION : Ipv6.SOURCE), other);
+      copy16(innerIp + (outward ? Ipv6.SOURCE : Ipv6.DESTINATION), other);
+    }
   } else {
     copy16(ip + (outward ? Ipv6.SOURCE : Ipv6.DESTINATION), address);
     copy16(innerIp + (outward ? Ipv6.DESTINATION : Ipv6.SOURCE), address);
@@ -150,7 +170,9 @@ export function rewriteError(slot: usize, inner: usize, connection: usize, outwa
   if (
     (protocol === Protocol.TCP || protocol === Protocol.UDP || protocol === Protocol.SCTP) &&
     innerTransport + 4 <= end
-  )
+  ) {
+    if (full) store<u16>(innerTransport + (outward ? 0 : 2), <u16>otherPort);
+  }
     store<u16>(innerTransport + (outward ? 2 : 0), <u16>port);
   store<u16>(icmp, 0, Icmp.CHECKSUM);
   store<u16>(icmp, <u16>checksum(icmp, length, pseudo), Icmp.CHECKSUM);

@@ -1,6 +1,6 @@
-/** An address that the core answers for: its own ones and the virtual ones. Open-addressed set of 32-byte records. */
-export const SIZE = 32;
-/** 0 free, 4 or 6; 0xff deleted. */
+/** An address that the core answers for: its own ones and the virtual ones. Open-addressed set of 64-byte records. */
+export const SIZE = 64;
+/** 0 free, 4 or 6; 0x84 or 0x86 removed, but still the local address of connections; 0xff deleted. */
 export const FAMILY = 0;
 export const PREFIX = 1;
 export const FLAGS = 2;
@@ -10,6 +10,10 @@ export const USERS = 4;
 export const PORT = 8;
 /** Network order; IPv4 in the first four bytes. */
 export const ADDRESS = 16;
+/** Next address of our own on the same port. */
+export const NEXT_LOCAL = 32;
+/** Full NAT: how many connections it stands for the client of. */
+export const LOCALS = 36;
 
 /** Configured on a port, as `ip addr add` would. */
 export const FLAG_OWN = 1;
@@ -17,4 +21,5 @@ export const FLAG_OWN = 1;
 export const FLAG_VIRTUAL = 2;
 /** Broadcast address of a subnet of ours. */
 export const FLAG_BROADCAST = 4;
+export const RETIRED = 128;
 export const DELETED = 255;

@@ -21,6 +21,8 @@ export const BYTES_IN = 80;
 export const BYTES_OUT = 88;
 export const DROPS_OUT = 96;
 export const FILE_DESCRIPTOR = 104;
+/** First of the addresses configured here, in the order of adding (layout/address, NEXT_LOCAL). */
+export const LOCALS = 108;
 
 export const KIND_TAP = 1;
 export const KIND_TUN = 2;

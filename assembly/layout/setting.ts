@@ -47,3 +47,5 @@ export const ICMP_RATE = 40;
 export const NEIGHBOUR_QUEUE = 41;
 /** wlvs' own: what the kernel does by accident is done too (docs/ipvs-parity.md). */
 export const KERNEL_QUIRKS = 35;
+/** wlvs' own: full NAT tells servers the client's address in a TCP option. */
+export const TOA = 42;

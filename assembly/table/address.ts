@@ -48,10 +48,26 @@ export function findAddress6(address: usize): usize {
 }
 
 export function findAddress(family: u32, address: usize): usize {
+/** The record of an address that was removed while connections had it (full NAT), or 0. */
+function findRetired(family: u32, address: usize): usize {
+  let i = family === 4 ? hash4(load<u32>(address)) : hash(address);
+  while (true) {
+    const record = at(i++);
+    const state = <u32>load<u8>(record, Address.FAMILY);
+    if (state === 0) return 0;
+    if (state === (family | Address.RETIRED) && equal16(record + Address.ADDRESS, address)) return record;
+  }
+}
+
   return family === 4 ? findAddress4(load<u32>(address)) : findAddress6(address);
 }
 
 /** The record of an address, made when it is new; 0 when the table is full. `address`: 16 bytes, zero-padded. */
+  const retired = findRetired(family, address);
+  if (retired !== 0) {
+    store<u8>(retired, <u8>family, Address.FAMILY);
+    return retired;
+  }
 export function ensureAddress(family: u32, address: usize): usize {
   const found = findAddress(family, address);
   if (found !== 0) return found;
@@ -72,5 +88,8 @@ export function ensureAddress(family: u32, address: usize): usize {
 
 /** Forgets the record when nothing speaks for it any more. */
 export function dropIfUnused(record: usize): void {
-  if (load<u8>(record, Address.FLAGS) === 0) store<u8>(record, Address.DELETED, Address.FAMILY);
+  if (load<u8>(record, Address.FLAGS) !== 0) return;
+  const state =
+    load<u32>(record, Address.LOCALS) !== 0 ? load<u8>(record, Address.FAMILY) | Address.RETIRED : Address.DELETED;
+  store<u8>(record, <u8>state, Address.FAMILY);
 }

@@ -10,7 +10,6 @@ const FLAGS: Readonly<Record<string, string>> = {
 
 const VALUES: Readonly<Record<string, string>> = {
   "tun:routes": "--tun routes=auto",
-  "mode:fullnat": "--mode fullnat",
 };
 
 export function refuseFlag(name: string): void {

@@ -342,6 +342,9 @@ function serverOf(
   if (mode === "dr" && !ports.some(({ kind }) => kind === "tap")) {
     throw usage(`${where}: mode dr needs Ethernet, and a TUN device has none: take --tap, or --mode nat`);
   }
+  if (mode === "fullnat" && !networksOf(ports).some(({ family }) => family === address.family)) {
+    throw usage(`${where}: mode fullnat needs an IPv${address.family} address of the director: give --tap NAME,ip=...`);
+  }
   const port = given ?? service.port;
   const id = { family: address.family, address: address.text, port };
   const forwarding = FORWARDING[mode];

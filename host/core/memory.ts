@@ -4,6 +4,7 @@ import * as Address from "../../assembly/layout/address.js";
 import * as Connection from "../../assembly/layout/connection.js";
 import * as ConnectionIndex from "../../assembly/layout/connection-index.js";
 import * as Counters from "../../assembly/layout/counters.js";
+import * as Local from "../../assembly/layout/local.js";
 import * as Memory from "../../assembly/layout/memory.js";
 import * as Neighbour from "../../assembly/layout/neighbour.js";
 import * as Port from "../../assembly/layout/port.js";
@@ -34,6 +35,8 @@ export interface Capacities {
   readonly slots: number;
   readonly marks: number;
   readonly rings: number;
+  /** Full NAT: pairs of local address and server with connections at once. */
+  readonly locals: number;
 }
 
 export interface Region {
@@ -84,6 +87,7 @@ export function capacitiesOf(options: Partial<Capacities> = {}): Capacities {
     slots: workers * 512 + 256,
     marks: PAGE,
     rings: 0,
+    locals: 4096,
     ...options,
     workers,
     connections,
@@ -123,6 +127,7 @@ export function planMemory(capacities: Capacities): MemoryPlan {
   add("index", indexLines(c.connections), ConnectionIndex.SIZE);
   add("extensions", c.extensions, Connection.EXTENSION_SIZE);
   add("arena", c.arena, 1);
+  add("locals", c.locals, Local.SIZE);
   add("rings", c.rings, 1, 4096);
   add("slots", c.slots, Slot.SIZE);
   const total = Math.ceil(at / PAGE) * PAGE;
@@ -151,6 +156,7 @@ const HEADER_WORDS: Readonly<Record<string, readonly [number, number | undefined
   marks: [Memory.MARKS_BASE, Memory.MARKS_CAPACITY],
   counters: [Memory.COUNTERS_BASE, Memory.COUNTERS_CAPACITY],
   wheel: [Memory.WHEEL_BASE, Memory.WHEEL_CAPACITY],
+  locals: [Memory.LOCALS_BASE, Memory.LOCALS_CAPACITY],
   rings: [Memory.RINGS_BASE, Memory.RINGS_CAPACITY],
 };
 
