@@ -25,8 +25,7 @@ function isPartial(slot: usize): bool {
 /** Adjusts the transport checksum at `at` for bytes whose sum went from..to; the pseudo-header's part separately. */
 function adjust(slot: usize, at: usize, addressFrom: u64, addressTo: u64, portFrom: u32, portTo: u32): void {
   if (isPartial(slot)) {
-    const field = <u64>load<u16>(at) + <u64>(~fold(addressFrom) & 0xffff) + addressTo;
-    store<u16>(at, <u16>fold(field));
+    store<u16>(at, <u16>(~updateSum(~(<u32>load<u16>(at)) & 0xffff, addressFrom, addressTo) & 0xffff));
     return;
   }
   store<u16>(at, <u16>updateSum(<u32>load<u16>(at), addressFrom + <u64>portFrom, addressTo + <u64>portTo));
@@ -117,15 +116,15 @@ function isFullNat(connection: usize): bool {
 }
 
 /** Client to server: the destination becomes the real server; with full NAT the source becomes ours. */
-  if (isFullNat(connection)) rewrite(slot, localAddress(connection), localPort(connection), 0);
 export function toServer(slot: usize, connection: usize): void {
+  if (isFullNat(connection)) rewrite(slot, localAddress(connection), localPort(connection), 0);
   rewrite(slot, serverAddress(connection), <u32>load<u16>(connection, Connection.SERVER_PORT), 2);
 }
 
 /** Server to client: the source becomes the virtual service; with full NAT the destination becomes the client. */
+export function toClient(slot: usize, connection: usize): void {
   if (isFullNat(connection))
     rewrite(slot, clientAddress(connection), <u32>load<u16>(connection, Connection.CLIENT_PORT), 2);
-export function toClient(slot: usize, connection: usize): void {
   rewrite(slot, virtualAddress(connection), <u32>load<u16>(connection, Connection.VIRTUAL_PORT), 0);
 }
 
@@ -142,26 +141,26 @@ export function rewriteError(slot: usize, inner: usize, connection: usize, outwa
   const end = <usize>load<u32>(slot, Slot.END);
   const address = outward ? virtualAddress(connection) : serverAddress(connection);
   const port = <u32>load<u16>(connection + <usize>(outward ? Connection.VIRTUAL_PORT : Connection.SERVER_PORT));
+  const length = <u32>(end - icmp);
   // The other end, where it changes too.
   const full = isFullNat(connection);
   const other = outward ? clientAddress(connection) : full ? localAddress(connection) : 0;
   const otherPort = outward ? <u32>load<u16>(connection, Connection.CLIENT_PORT) : full ? localPort(connection) : 0;
-  const length = <u32>(end - icmp);
   let pseudo: u64 = 0;
   if (load<u8>(slot, Slot.FAMILY) === 4) {
+    store<u32>(ip + (outward ? Ipv4.SOURCE : Ipv4.DESTINATION), load<u32>(address));
     if (full) {
       store<u32>(ip + (outward ? Ipv4.DESTINATION : Ipv4.SOURCE), load<u32>(other));
       store<u32>(innerIp + (outward ? Ipv4.SOURCE : Ipv4.DESTINATION), load<u32>(other));
     }
-    store<u32>(ip + (outward ? Ipv4.SOURCE : Ipv4.DESTINATION), load<u32>(address));
     Ipv4.seal(ip);
     store<u32>(innerIp + (outward ? Ipv4.DESTINATION : Ipv4.SOURCE), load<u32>(address));
     if (innerIp + <usize>Ipv4.headerLength(innerIp) <= end) Ipv4.seal(innerIp);
+  } else {
     if (full) {
       copy16(ip + (outward ? Ipv6.DESTINATION : Ipv6.SOURCE), other);
       copy16(innerIp + (outward ? Ipv6.SOURCE : Ipv6.DESTINATION), other);
     }
-  } else {
     copy16(ip + (outward ? Ipv6.SOURCE : Ipv6.DESTINATION), address);
     copy16(innerIp + (outward ? Ipv6.DESTINATION : Ipv6.SOURCE), address);
     pseudo = pseudo6(ip + Ipv6.SOURCE, ip + Ipv6.DESTINATION, Protocol.ICMPV6, length);
@@ -171,9 +170,9 @@ export function rewriteError(slot: usize, inner: usize, connection: usize, outwa
     (protocol === Protocol.TCP || protocol === Protocol.UDP || protocol === Protocol.SCTP) &&
     innerTransport + 4 <= end
   ) {
+    store<u16>(innerTransport + (outward ? 2 : 0), <u16>port);
     if (full) store<u16>(innerTransport + (outward ? 0 : 2), <u16>otherPort);
   }
-    store<u16>(innerTransport + (outward ? 2 : 0), <u16>port);
   store<u16>(icmp, 0, Icmp.CHECKSUM);
   store<u16>(icmp, <u16>checksum(icmp, length, pseudo), Icmp.CHECKSUM);
 }
