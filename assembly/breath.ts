@@ -9,6 +9,7 @@ import * as Slot from "./layout/slot";
 import * as Verdict from "./layout/verdict";
 import * as Worker from "./layout/worker";
 import { countVerdict } from "./neighbour";
+import { peekAll } from "./peek";
 import { acquire, release } from "./table/lock";
 import { count, countAt, setWord, word } from "./table/memory";
 import { giveSlot, resetSlot, takeSlot } from "./table/slot";
@@ -46,6 +47,7 @@ export function startBreath(worker: u32, now: u32): usize {
 
 /** Every frame of RECEIVED goes its way, as long as there is room in SEND. */
 export function process(queue: usize): void {
+  peekAll(queue);
   const received = load<u32>(queue, Worker.RECEIVED_COUNT);
   let done: u32 = 0;
   for (; done < received; done++) {

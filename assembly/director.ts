@@ -103,6 +103,8 @@ function offloadIsSane(vnet: usize, start: usize, end: usize): bool {
 function offloadFits(slot: usize): bool {
   const vnet = <usize>load<u32>(slot, Slot.FRAME);
   if ((load<u8>(vnet, Vnet.FLAGS) & Vnet.NEEDS_CHECKSUM) === 0) return true;
+  // The checksum of a fragment's packet is in another frame too.
+  if ((<u32>load<u16>(slot, Slot.FLAGS) & Slot.FRAGMENT) !== 0) return false;
   const transport = <usize>load<u32>(slot, Slot.TRANSPORT);
   if (vnet + Vnet.SIZE + <usize>load<u16>(vnet, Vnet.CHECKSUM_START) !== transport) return false;
   const protocol = <i32>load<u8>(slot, Slot.PROTOCOL);
@@ -156,7 +158,7 @@ function receive4(slot: usize): i32 {
     return drop(slot, Reason.BROADCAST);
   if ((flags & Slot.LINK_BROADCAST) !== 0) return drop(slot, Reason.BROADCAST);
   store<u16>(slot, <u16>flags, Slot.FLAGS);
-  if ((flags & Slot.FRAGMENT) === 0 && !offloadFits(slot)) return drop(slot, Reason.VNET_HEADER_BAD);
+  if (!offloadFits(slot)) return drop(slot, Reason.VNET_HEADER_BAD);
   if (word(Memory.MARK_COUNT) !== 0) mark(slot);
   const ours = record !== 0 || isLocal4(destination, load<u32>(slot, Slot.MARK));
   if (ours) store<u16>(slot, <u16>(flags | Slot.TO_DIRECTOR), Slot.FLAGS);
@@ -182,7 +184,7 @@ function receive6(slot: usize): i32 {
   if (isZero16(destination) || Ipv6.isLoopback(destination)) return drop(slot, Reason.DESTINATION_INVALID);
   if (!findTransport6(slot)) return drop(slot, Reason.EXTENSION_HEADER);
   let flags = <u32>load<u16>(slot, Slot.FLAGS);
-  if ((flags & Slot.FRAGMENT) === 0 && !offloadFits(slot)) return drop(slot, Reason.VNET_HEADER_BAD);
+  if (!offloadFits(slot)) return drop(slot, Reason.VNET_HEADER_BAD);
   if (Ipv6.isMulticast(destination)) {
     // Neighbour discovery is all that we listen to there.
     if (load<u8>(slot, Slot.PROTOCOL) === Protocol.ICMPV6 && (flags & Slot.FRAGMENT) === 0) return receiveIcmp6(slot);
@@ -222,6 +224,7 @@ function whole(slot: usize): usize {
   if ((<u32>load<u16>(slot, Slot.FLAGS) & Slot.FRAGMENT) === 0) return slot;
   const port = load<u32>(slot, Slot.PORT_IN);
   const complete = reassemble(slot);
+  if (complete > DROPPED) store<u8>(complete, 0, Slot.HINT);
   if (complete > DROPPED) store<u32>(complete, port, Slot.PORT_IN);
   return complete;
 }

@@ -32,11 +32,9 @@ function record(index: u32): usize {
 }
 
 function bucket(port: usize, address: usize): usize {
-  let h = <u32>port * 0x9e3779b1;
-  h = (h ^ load<u32>(address)) * 0x85ebca6b;
-  h = (h ^ load<u32>(address, 12) ^ (h >> 13)) * 0xc2b2ae35;
-  h = (h ^ load<u32>(address, 8) ^ load<u32>(address, 4)) * 0x27d4eb2f;
-  return record((h ^ (h >> 15)) & (word(Memory.NEIGHBOURS_CAPACITY) - 1)) + Neighbour.BUCKET;
+  const mixed =
+    (load<u64>(address) ^ (load<u64>(address, 8) * 0xc2b2ae3d27d4eb4f) ^ ((<u64>port) << 32)) * 0x9e3779b97f4a7c15;
+  return record(<u32>(mixed >> 40) & (word(Memory.NEIGHBOURS_CAPACITY) - 1)) + Neighbour.BUCKET;
 }
 
 /** The neighbour, or 0. `address`: 16 bytes, zero-padded. */

@@ -1,5 +1,5 @@
-/** A real server of one virtual service, 256 bytes. */
-export const SIZE = 256;
+/** A real server of one virtual service, 320 bytes. */
+export const SIZE = 320;
 /** 0 free, 1 in its service's list, 2 removed but still held by connections. */
 export const STATE = 0;
 export const FAMILY = 1;
@@ -45,6 +45,11 @@ export const ROUTE_MODE = 253;
 
 /** MTU of the way as it was when a packet last went through the tunnel. */
 export const ROUTE_MTU = 254;
+
+/** The way to it (a route record, or WAY_LOCAL), good while the memory header's GENERATION is this. */
+export const WAY = 256;
+export const WAY_GENERATION = 260;
+export const WAY_LOCAL = 1;
 
 export const ROUTE_NONE = 0;
 export const ROUTE_PLAIN = 1;

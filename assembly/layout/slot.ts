@@ -38,7 +38,7 @@ export const VERDICT = 64;
 export const REASON = 65;
 /** Largest fragment (IP header included) of a packet put together from fragments; 0 for any other. */
 export const FRAGMENT_LARGEST = 66;
-/** Hash of the packet's tuple (two-pass batches). */
+/** Hash of the packet's tuple, good once when HINT says of which side (two-pass batches). */
 export const HASH = 68;
 /** More bytes that follow the frame on the wire (segments of a super-frame): address and length. */
 export const BODY = 72;
@@ -58,6 +58,8 @@ export const SCRATCH = 100;
 /** Where several small frames share a slot (table/slot, takePiece): the slot's address, and there how many are left. */
 export const HOME = 108;
 export const PIECES = 112;
+
+export const HINT = 116;
 
 export const DESCRIPTOR_SIZE = 128;
 

@@ -114,6 +114,8 @@ export function headroom(slot: usize): u32 {
 export function copyContext(to: usize, from: usize): void {
   store<u64>(to, load<u64>(from, Slot.PORT_IN), Slot.PORT_IN);
   store<u64>(to, load<u64>(from, Slot.FAMILY), Slot.FAMILY);
+  // The frame that came in is counted once, by its first piece.
+  store<u16>(to, <u16>(<u32>load<u16>(from, Slot.FLAGS) | Slot.GENERATED), Slot.FLAGS);
   store<u32>(to, load<u32>(from, Slot.CONNECTION), Slot.CONNECTION);
   store<u64>(to, load<u64>(from, Slot.NEXT_HOP), Slot.NEXT_HOP);
   store<u64>(to, load<u64>(from, Slot.NEXT_HOP + 8), Slot.NEXT_HOP + 8);

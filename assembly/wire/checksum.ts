@@ -8,11 +8,10 @@ import { swap16 } from "./bytes";
 
 /** Folds a sum to 16 bits. */
 export function fold(sum: u64): u32 {
-  let s = (sum & 0xffffffff) + (sum >> 32);
-  s = (s & 0xffffffff) + (s >> 32);
-  let t = (<u32>s & 0xffff) + (<u32>s >> 16);
+  const s = (sum & 0xffffffff) + (sum >> 32);
+  let t = <u32>(s & 0xffff) + <u32>((s >> 16) & 0xffff) + <u32>(s >> 32);
   t = (t & 0xffff) + (t >> 16);
-  return t;
+  return (t & 0xffff) + (t >> 16);
 }
 
 /** Sum of `length` bytes, not inverted, not folded. An odd last byte counts as the first of a pair. */
@@ -63,7 +62,10 @@ export function update32(check: u32, from: u32, to: u32): u32 {
   return ~fold(<u64>(~check & 0xffff) + <u64>~from + <u64>to) & 0xffff;
 }
 
+/** A multiple of 0xffff, so that subtracting from it is negating in one's complement, for sums below 2^48. */
+const MULTIPLE: u64 = 0xffff00000000;
+
 /** The check after the covered bytes' sum went from `from` to `to` (both any unfolded sums). */
 export function updateSum(check: u32, from: u64, to: u64): u32 {
-  return ~fold(<u64>(~check & 0xffff) + <u64>(~fold(from) & 0xffff) + <u64>fold(to)) & 0xffff;
+  return ~fold(<u64>(~check & 0xffff) + (MULTIPLE - from) + to) & 0xffff;
 }

@@ -16,6 +16,7 @@ import type {
   Stats,
   Timeouts,
 } from "../ipvs/model.js";
+import { IpvsError } from "../ipvs/model.js";
 import { type Control, ipvsError, PERSISTENCE_ENGINE_IDS, SCHEDULER_IDS } from "./control.js";
 import { Tables } from "./tables.js";
 
@@ -27,6 +28,8 @@ export interface LocalIpvsOptions {
   readonly now?: () => number;
   /** What listings show as size=. */
   readonly tableSize?: number;
+  /** Names of the ports, which a synchronisation daemon may be told to use. */
+  readonly interfaces?: readonly string[];
 }
 
 type Undo = () => void;
@@ -111,7 +114,15 @@ export class LocalIpvs implements Ipvs {
   }
 
   async startDaemon(daemon: DaemonInfo): Promise<void> {
-    throw ipvsError(Errno.EOPNOTSUPP, `start ${daemon.role} daemon`);
+    const { interfaces } = this.options;
+    if (interfaces !== undefined && !interfaces.includes(daemon.interface)) {
+      throw new IpvsError("ENODEV", Errno.ENODEV, `no port is named ${daemon.interface}`);
+    }
+    throw new IpvsError(
+      "EOPNOTSUPP",
+      Errno.EOPNOTSUPP,
+      "connection synchronisation is not built: directors share no connections",
+    );
   }
 
   async stopDaemon(role: "master" | "backup"): Promise<void> {

@@ -62,7 +62,10 @@ export class Engine {
     this.memory = createMemory(plan, { forward: options.forward, now: this.clock.ticks() });
     this.control = new Control(guarded(instantiate(this.memory), options.fatal), this.memory);
     this.control.init();
-    this.ipvs = new LocalIpvs(this.control, { now: () => this.clock.ticks() });
+    this.ipvs = new LocalIpvs(this.control, {
+      now: () => this.clock.ticks(),
+      interfaces: options.ports.map((port) => port.name),
+    });
     this.records = options.ports.map((port, number) => {
       const { kind, capabilities, mtu } = port;
       const record = this.control.portAdd({

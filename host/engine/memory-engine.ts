@@ -85,7 +85,11 @@ export class MemoryEngine {
     this.bytes = new Uint8Array(this.memory.buffer);
     this.control = new Control(this.core, this.memory);
     this.control.init();
-    this.ipvs = new LocalIpvs(this.control, { now: () => this.clock.ticks(), ...config.ipvs });
+    this.ipvs = new LocalIpvs(this.control, {
+      now: () => this.clock.ticks(),
+      interfaces: config.interfaces.map((port) => port.name),
+      ...config.ipvs,
+    });
     this.queue = this.view.getUint32(Memory.LAYOUT_BASE + Memory.WORKERS_BASE, true);
     this.ports = config.interfaces.map((options) => new MemoryPort(options));
     this.breathe();
