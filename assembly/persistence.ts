@@ -130,6 +130,8 @@ function keepFor(template: usize, service: usize): bool {
 export function connectFromServer(slot: usize, server: usize, client: usize, clientPort: u32): usize {
   const service = <usize>load<u32>(server, Server.SERVICE);
   if (service === 0 || load<u8>(service, Service.PERSISTENCE_ENGINE) === 0) return 0;
+  // A mark has no address that the packet could come from.
+  if (load<u32>(service, Service.MARK) !== 0) return 0;
   const family = <u32>load<u8>(slot, Slot.FAMILY);
   const protocol = <u32>load<u8>(slot, Slot.PROTOCOL);
   const virtual = service + Service.ADDRESS;
@@ -204,8 +206,8 @@ export function schedulePersistent(
     templateProtocol = 0;
     store<u64>(VIRTUAL, 0);
     store<u64>(VIRTUAL, 0, 8);
-    // The mark stands where an address would: last word of IPv6, the whole of IPv4, in network order.
-    store<u32>(VIRTUAL + (family === 4 ? 0 : 12), bswap(mark));
+    // The mark stands where an address would: the first word, in network order.
+    store<u32>(VIRTUAL, bswap(mark));
     templateVirtual = VIRTUAL;
   }
 

@@ -288,7 +288,7 @@ export class Tables {
       part = Math.min(left, Connection.EXTENSION_MORE_SIZE);
       parts.push(this.bytes.slice(at, at + part));
     }
-    return Buffer.concat(parts).toString("latin1");
+    return Buffer.concat(parts).toString();
   }
 
   *neighbours(): Generator<NeighbourInfo> {
