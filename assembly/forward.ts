@@ -132,22 +132,6 @@ export function toRealServer(slot: usize, connection: usize, isError: bool): i32
 }
 
 /**
- * A quirk of the kernel: a server's route is looked up once, and when a NAT connection did it after an edit, packets of
- * direct routing use it too, whose next hop is then their own destination. Only with KERNEL_QUIRKS.
- */
-function lookedUpPlain(server: usize, method: i32): bool {
-  if (server === 0 || setting(Setting.KERNEL_QUIRKS) === 0) return false;
-  const mode = load<u8>(server, Server.ROUTE_MODE);
-  if (mode === Server.ROUTE_NONE) {
-    store<u8>(server, method === Forwarding.DR ? Server.ROUTE_DIRECT : Server.ROUTE_PLAIN, Server.ROUTE_MODE);
-    return false;
-  }
-  return mode === Server.ROUTE_PLAIN;
-}
-
-/** MTU of the way to a server: its port's, or less where an ICMP error has said so. */
-function pathMtu(server: usize, linkMtu: u32): u32 {
-/**
  * The way to a client for what a server sent to an address of ours (full NAT), before it is translated; `isError`: an
  * ICMP error, translated already. Returns 0, or the reason to drop it: its sender has been told.
  */
@@ -190,6 +174,22 @@ function throughTunnel(slot: usize, server: usize, isError: bool): i32 {
   if (isLoopback(outerFamily, address) || isOurs(outerFamily, address)) return deliverLocally(slot);
   const route = findRoute(outerFamily, address);
   if (route === 0) {
+/**
+ * A quirk of the kernel: a server's route is looked up once, and when a NAT connection did it after an edit, packets of
+ * direct routing use it too, whose next hop is then their own destination. Only with KERNEL_QUIRKS.
+ */
+function lookedUpPlain(server: usize, method: i32): bool {
+  if (server === 0 || setting(Setting.KERNEL_QUIRKS) === 0) return false;
+  const mode = load<u8>(server, Server.ROUTE_MODE);
+  if (mode === Server.ROUTE_NONE) {
+    store<u8>(server, method === Forwarding.DR ? Server.ROUTE_DIRECT : Server.ROUTE_PLAIN, Server.ROUTE_MODE);
+    return false;
+  }
+  return mode === Server.ROUTE_PLAIN;
+}
+
+/** MTU of the way to a server: its port's, or less where an ICMP error has said so. */
+function pathMtu(server: usize, linkMtu: u32): u32 {
     hostUnreachable(slot);
     return drop(slot, Reason.NO_ROUTE);
   }

@@ -2,6 +2,7 @@
 
 import { hostUnreachable, timeExceeded } from "./answer";
 import { sweepConnections, tickConnections } from "./connections";
+import { tickDefence } from "./defence";
 import * as Counters from "./layout/counters";
 import * as Memory from "./layout/memory";
 import * as Reason from "./layout/reason";
@@ -73,6 +74,7 @@ function tickSecond(): void {
   if (!reached(now(), word(Memory.NEXT_HOUSEKEEPING))) return;
   setWord(Memory.NEXT_HOUSEKEEPING, now() + SECOND);
   forgetRetired();
+  tickDefence();
   let service = <usize>word(Memory.SERVICES_HEAD);
   while (service !== 0) {
     tickScheduler(service);

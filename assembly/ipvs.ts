@@ -28,7 +28,7 @@ import { headerIsWhole, isError, isIcmp, REFUSED, respond, respondError, TURNED 
 import { pick } from "./scheduler/index";
 import { drop } from "./send";
 import { restart } from "./table/connection";
-import { isEnabled, setting, setWord, word } from "./table/memory";
+import { isEnabled, setting, word } from "./table/memory";
 import { isOurs } from "./table/ours";
 import { findRealServer, hasRealServer } from "./table/real";
 import { FTP_DATA_PORT, FTP_PORT, findService } from "./table/service";

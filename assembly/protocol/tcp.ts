@@ -6,7 +6,7 @@ import * as Connection from "../layout/connection";
 import * as Memory from "../layout/memory";
 import * as Setting from "../layout/setting";
 import * as State from "../layout/state";
-import { setting } from "../table/memory";
+import { setting, word } from "../table/memory";
 import { setActive } from "../table/server";
 import * as Tcp from "../wire/tcp";
 import { assureControl } from "./control";
@@ -88,7 +88,7 @@ export function transition(connection: usize, tcp: usize, direction: u32): void 
   let next: u32 = State.TCP_CLOSE;
   const happened = event(load<u8>(tcp, Tcp.FLAGS));
   if (happened >= 0 && state < <u32>State.TCP_LAST) {
-    const table = setting(Setting.SECURE_TCP) >= 2 ? DEFENCE : NORMAL;
+    const table = word(Memory.SECURE_TCP_ON) !== 0 ? DEFENCE : NORMAL;
     next = <u32>load<u8>(table + <usize>((row + happened) * 11 + state));
   }
   if (next !== state) {
