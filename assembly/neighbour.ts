@@ -32,9 +32,10 @@ function record(index: u32): usize {
 }
 
 function bucket(port: usize, address: usize): usize {
-  const mixed =
-    (load<u64>(address) ^ (load<u64>(address, 8) * 0xc2b2ae3d27d4eb4f) ^ ((<u64>port) << 32)) * 0x9e3779b97f4a7c15;
-  return record(<u32>(mixed >> 40) & (word(Memory.NEIGHBOURS_CAPACITY) - 1)) + Neighbour.BUCKET;
+  const words = load<u64>(address) ^ (load<u64>(address, 8) * 0x85ebca6b) ^ (<u64>port << 32);
+  const mixed = words * 0x9e3779b1;
+  const place = <u32>(mixed >> 32) ^ <u32>(mixed >> 20);
+  return record(place & (word(Memory.NEIGHBOURS_CAPACITY) - 1)) + Neighbour.BUCKET;
 }
 
 /** The neighbour, or 0. `address`: 16 bytes, zero-padded. */

@@ -1,6 +1,5 @@
 /** Words of the memory header, for the core. */
 import * as Memory from "../layout/memory";
-import * as Setting from "../layout/setting";
 
 /** A word of the header. */
 export function word(offset: i32): u32 {
