@@ -9,6 +9,7 @@ import { encapsulate, tunnelOverheadOf } from "./forwarding/tunnel";
 import { fromClient } from "./helper/ftp";
 import * as Connection from "./layout/connection";
 import * as Forwarding from "./layout/forwarding";
+import * as Memory from "./layout/memory";
 import * as Port from "./layout/port";
 import * as Reason from "./layout/reason";
 import * as Route from "./layout/route";
@@ -21,7 +22,7 @@ import { sourcePort } from "./lookup";
 import { setNextHop } from "./neighbour";
 import { segment } from "./segmentation";
 import { drop } from "./send";
-import { now, reached, setting } from "./table/memory";
+import { now, reached, setting, word } from "./table/memory";
 import { isOurs } from "./table/ours";
 import { isLink } from "./table/port";
 import { findRoute } from "./table/route";
@@ -80,8 +81,22 @@ function translate(slot: usize, connection: usize): i32 {
     if (reason !== 0) return reason;
   }
   toServer(slot, connection);
-  return 0;
   tellClient(slot, connection);
+  return 0;
+}
+
+/** The route to a server's address, WAY_LOCAL when that is the director's own, 0 when there is none. */
+function wayTo(family: u32, address: usize, server: usize): usize {
+  const generation = word(Memory.GENERATION);
+  if (server !== 0 && load<u32>(server, Server.WAY_GENERATION) === generation)
+    return <usize>load<u32>(server, Server.WAY);
+  const way =
+    isLoopback(family, address) || isOurs(family, address) ? <usize>Server.WAY_LOCAL : findRoute(family, address);
+  if (server !== 0) {
+    store<u32>(server, <u32>way, Server.WAY);
+    store<u32>(server, generation, Server.WAY_GENERATION);
+  }
+  return way;
 }
 
 /**
@@ -92,11 +107,13 @@ export function toRealServer(slot: usize, connection: usize, isError: bool): i32
   const method = <i32>(load<u32>(connection, Connection.FLAGS) & Connection.METHOD_MASK);
   const server = <usize>load<u32>(connection, Connection.SERVER);
   if (method === Forwarding.LOCAL) return deliverLocally(slot);
+  if (method === Forwarding.BYPASS) return passBy(slot, isError);
   if (method === Forwarding.NAT && !isError) learnClientPort(slot, connection);
   if (method === Forwarding.TUNNEL && server !== 0) return throughTunnel(slot, server, isError);
   const family = <u32>load<u8>(slot, Slot.FAMILY);
   const address = serverAddress(connection);
-  if (isLoopback(family, address) || isOurs(family, address)) {
+  const route = wayTo(family, address, server);
+  if (route === <usize>Server.WAY_LOCAL) {
     if (method === Forwarding.NAT) {
       if (isLoopback(family, address)) return drop(slot, Reason.DESTINATION_INVALID);
       const reason = isError ? 0 : translate(slot, connection);
@@ -106,7 +123,6 @@ export function toRealServer(slot: usize, connection: usize, isError: bool): i32
   }
   if (route === 0) {
     hostUnreachable(slot);
-  if (method === Forwarding.BYPASS) return passBy(slot, isError);
     return drop(slot, Reason.NO_ROUTE);
   }
   if (!decrementTtl(slot)) return drop(slot, Reason.TTL_EXPIRED);
@@ -158,22 +174,6 @@ function passBy(slot: usize, isError: bool): i32 {
   return refusal === 0 ? deliver(slot) : drop(slot, <i32>refusal);
 }
 
-  const learned = load<u32>(server, Server.PATH_MTU);
-  if (learned === 0) return linkMtu;
-  if (reached(now(), load<u32>(server, Server.PATH_MTU_UNTIL))) {
-    store<u32>(server, 0, Server.PATH_MTU);
-    return linkMtu;
-  }
-  return learned < linkMtu ? learned : linkMtu;
-}
-
-/** Tunnelling: the packet whole behind an outer header to the server (ip_vs_tunnel_xmit). */
-function throughTunnel(slot: usize, server: usize, isError: bool): i32 {
-  const outerFamily = <u32>load<u8>(server, Server.FAMILY);
-  const address = server + Server.ADDRESS;
-  if (isLoopback(outerFamily, address) || isOurs(outerFamily, address)) return deliverLocally(slot);
-  const route = findRoute(outerFamily, address);
-  if (route === 0) {
 /**
  * A quirk of the kernel: a server's route is looked up once, and when a NAT connection did it after an edit, packets of
  * direct routing use it too, whose next hop is then their own destination. Only with KERNEL_QUIRKS.
@@ -190,6 +190,22 @@ function lookedUpPlain(server: usize, method: i32): bool {
 
 /** MTU of the way to a server: its port's, or less where an ICMP error has said so. */
 function pathMtu(server: usize, linkMtu: u32): u32 {
+  const learned = load<u32>(server, Server.PATH_MTU);
+  if (learned === 0) return linkMtu;
+  if (reached(now(), load<u32>(server, Server.PATH_MTU_UNTIL))) {
+    store<u32>(server, 0, Server.PATH_MTU);
+    return linkMtu;
+  }
+  return learned < linkMtu ? learned : linkMtu;
+}
+
+/** Tunnelling: the packet whole behind an outer header to the server (ip_vs_tunnel_xmit). */
+function throughTunnel(slot: usize, server: usize, isError: bool): i32 {
+  const outerFamily = <u32>load<u8>(server, Server.FAMILY);
+  const address = server + Server.ADDRESS;
+  if (isLoopback(outerFamily, address) || isOurs(outerFamily, address)) return deliverLocally(slot);
+  const route = findRoute(outerFamily, address);
+  if (route === 0) {
     hostUnreachable(slot);
     return drop(slot, Reason.NO_ROUTE);
   }

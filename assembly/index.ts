@@ -208,17 +208,6 @@ export function neighbourFlush(number: u32): u32 {
   return result;
 }
 
-/** Gratuitous ARP and advertisements for every address, with the next breath. */
-export function announce(): void {
-  holdLock();
-  Control.announce();
-  unhold();
-}
-
-/** Timers without frames, for a director that has no worker yet. */
-export function tick(now: u32): u32 {
-  return runBreath(0, now);
-}
 /** Takes `length` bytes of the request record into the next program of firewall marks, `offset` from its start. */
 export function marksPut(offset: u32, length: u32): u32 {
   return Marks.marksPut(offset, length);
@@ -234,3 +223,14 @@ export function marksLoad(length: u32, rules: u32): u32 {
   return result;
 }
 
+/** Gratuitous ARP and advertisements for every address, with the next breath. */
+export function announce(): void {
+  holdLock();
+  Control.announce();
+  unhold();
+}
+
+/** Timers without frames, for a director that has no worker yet. */
+export function tick(now: u32): u32 {
+  return runBreath(0, now);
+}

@@ -34,10 +34,10 @@ export interface Core {
   neighbourRemove(): number;
   neighbourFlush(number: number): number;
   announce(): void;
-  sendFailed(port: number): void;
-}
   marksPut(offset: number, length: number): number;
   marksLoad(length: number, rules: number): number;
+  sendFailed(port: number): void;
+}
 
 /** The core that was built does not fit this host, or the memory does not fit the core. */
 export class CoreError extends Error {
