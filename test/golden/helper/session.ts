@@ -7,9 +7,14 @@ import { describe as decode } from "../../conformance/frames.js";
 import { createDirector, NET, server, service } from "../../support/director.js";
 import { ethernet, FLAG, type TcpOptions, tcpPacket } from "../../support/packets.js";
 
-export const V4 = { client: NET.client.ip, vip: NET.vip, real: NET.servers[0].ip };
-export const V6 = { client: "2001:db8:4::20", vip: "2001:db8:4::100", real: "2001:db8:2::11" };
-export type Side = typeof V4;
+export interface Side {
+  readonly client: string;
+  readonly vip: string;
+  readonly real: string;
+}
+
+export const V4: Side = { client: NET.client.ip, vip: NET.vip, real: NET.servers[0].ip };
+export const V6: Side = { client: "2001:db8:4::20", vip: "2001:db8:4::100", real: "2001:db8:2::11" };
 
 /** What came out: TCP fields, and the text. */
 export interface Heard {
