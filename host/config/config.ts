@@ -1,5 +1,6 @@
 /** What a director is started with, validated: plain data that the keeper hands to the director. */
-import type { IpvsStep } from "../ipvs/model.js";
+import type { ServiceHealth } from "../health/service-health.js";
+import type { IpvsStep, Timeouts } from "../ipvs/model.js";
 import type { LogLevel } from "../log.js";
 
 export interface PortSpec {
@@ -65,6 +66,9 @@ export interface RunConfig {
   readonly logLevel: LogLevel;
   /** undefined: nobody, when started as root. */
   readonly user?: string | undefined;
+  /** Services whose servers are checked. */
+  readonly health?: readonly ServiceHealth[] | undefined;
+  readonly timeouts?: Timeouts | undefined;
   /** Things to be said once the log is there. */
   readonly warnings: readonly string[];
 }

@@ -2,7 +2,6 @@
 import { LvsError } from "../errors.js";
 
 const FLAGS: Readonly<Record<string, string>> = {
-  config: "--config",
   procfs: "--procfs",
   state: "--state",
   "syn-proxy": "--syn-proxy",

@@ -3,6 +3,9 @@ import type { RunConfig, SourcedStep } from "../config/config.js";
 import { createControlServer } from "../control/server.js";
 import { Engine, type EnginePort } from "../engine/engine.js";
 import { exitStatusOf, LvsError, oneLine } from "../errors.js";
+import { Failover } from "../health/failover.js";
+import type { Health } from "../health/monitor.js";
+import { targetsOf } from "../health/service-health.js";
 import { type Ipvs, IpvsError, type IpvsStep } from "../ipvs/model.js";
 import { createLog } from "../log.js";
 import { Marks } from "../marks/marks.js";
@@ -35,6 +38,7 @@ function tell(message: ToKeeper, done: () => void = () => {}): void {
 
 let stop: () => Promise<void> = async () => {};
 let reloadMarks: (text: string) => void = () => {};
+let learn: (news: readonly Health[]) => void = () => {};
 let ending = false;
 
 function end(status: number): void {
@@ -85,6 +89,11 @@ async function start(message: Start): Promise<void> {
       log.error(`firewall marks stay as they were: ${oneLine(error)}`);
     }
   };
+  if (config.timeouts !== undefined) await engine.ipvs.setTimeouts(config.timeouts);
+  const failover = new Failover(engine.ipvs, log);
+  const health = config.health ?? [];
+  await failover.configure(health);
+  learn = (news) => void failover.learn(news);
   await engine.start();
   const server = await createControlServer({
     ipvs: engine.ipvs,
@@ -94,11 +103,13 @@ async function start(message: Start): Promise<void> {
     listen: config.listen,
   });
   stop = async () => {
+    failover.close();
     await Promise.all([server.close(), engine.stop()]);
   };
   if (ending) return;
   engine.wake();
   log.info({ workers: config.workers, ports: ports.map(({ name }) => name) }, "forwarding");
+  if (health.length > 0) tell({ type: "checks", targets: targetsOf(health) });
   tell({ type: "ready" });
 }
 
@@ -173,5 +184,6 @@ native.prctl(native.PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 if (!process.connected) end(0);
 process.on("message", (message: ToDirector) => {
   if (message.type === "start") start(message).catch(fail);
+  else if (message.type === "health") learn(message.health);
   else reloadMarks(message.text);
 });

@@ -9,6 +9,7 @@ import { readMarks } from "../config/rules.js";
 import { corePath } from "../core/instance.js";
 import { LvsError, oneLine } from "../errors.js";
 import { createLog, type Logger } from "../log.js";
+import { CheckerProcesses } from "./checkers.js";
 import { Devices } from "./devices.js";
 import type { ToDirector, ToKeeper } from "./messages.js";
 import { boundChildren } from "./privileges.js";
@@ -65,6 +66,7 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     supervisor = new Supervisor(options, devices, socket, user, log);
     await supervisor.run();
   } finally {
+    supervisor?.close();
     devices.close();
     socket?.close();
     process.off("SIGHUP", reload);
@@ -106,6 +108,7 @@ class Supervisor {
   private readonly socket: ControlSocket;
   private readonly user: User | undefined;
   private readonly log: Logger;
+  private readonly checkers: CheckerProcesses;
   private announced = false;
   private marks: MarksSpec | undefined;
   private director: ChildProcess | undefined;
@@ -117,6 +120,16 @@ class Supervisor {
     this.socket = socket;
     this.user = user;
     this.log = log;
+    this.checkers = new CheckerProcesses(user, log, (health) => this.tell({ type: "health", health }));
+  }
+
+  close(): void {
+    this.checkers.close();
+  }
+
+  /** A director that is gone is followed by one that starts with what there is then. */
+  private tell(message: ToDirector): void {
+    this.director?.send(message, () => {});
   }
 
   async run(): Promise<void> {
@@ -143,9 +156,7 @@ class Supervisor {
   /** Hands other firewall marks to the director, and to those that come after it. */
   reload(marks: MarksSpec): void {
     this.marks = marks;
-    this.director?.send({ type: "marks", text: marks.text } satisfies ToDirector, () => {
-      // One that is gone is followed by one that starts with them.
-    });
+    this.tell({ type: "marks", text: marks.text });
   }
 
   /** Starts a director and stays with it until it has ended. */
@@ -191,6 +202,10 @@ class Supervisor {
       child.on("message", (message: ToKeeper) => {
         if (message.type === "failed") {
           failure = new LvsError(message.status === 2 ? "ERR_LVS_USAGE" : "ERR_LVS_DIRECTOR", message.message);
+          return;
+        }
+        if (message.type === "checks") {
+          this.checkers.watch(message.targets);
           return;
         }
         wasReady = true;

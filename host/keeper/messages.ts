@@ -1,8 +1,13 @@
 /** What keeper and director say to each other over their channel. */
 import type { RunConfig } from "../config/config.js";
 import type { EnginePort } from "../engine/engine.js";
+import type { Target } from "../health/checker.js";
+import type { Health } from "../health/monitor.js";
 
-export type ToDirector = Start | { readonly type: "marks"; readonly text: string };
+export type ToDirector =
+  | Start
+  | { readonly type: "marks"; readonly text: string }
+  | { readonly type: "health"; readonly health: readonly Health[] };
 
 export interface Start {
   readonly type: "start";
@@ -15,4 +20,6 @@ export interface Start {
 
 export type ToKeeper =
   | { readonly type: "ready" }
+  /** What is to be checked from now on. */
+  | { readonly type: "checks"; readonly targets: readonly Target[] }
   | { readonly type: "failed"; readonly message: string; readonly status: number };

@@ -54,6 +54,21 @@ export const connect = libc.func("connect", "int", ["int", "void *", "uint"]) as
   address: Uint8Array,
   length: number,
 ) => number;
+export const setsockopt = libc.func("setsockopt", "int", ["int", "int", "int", "void *", "uint"]) as (
+  fd: number,
+  level: number,
+  option: number,
+  value: Uint8Array,
+  length: number,
+) => number;
+export const sendto = libc.func("sendto", "intptr_t", ["int", "void *", "size_t", "int", "void *", "uint"]) as (
+  fd: number,
+  data: Uint8Array,
+  length: number,
+  flags: number,
+  address: Uint8Array,
+  addressLength: number,
+) => number;
 export const listen = libc.func("listen", "int", ["int", "int"]) as (fd: number, backlog: number) => number;
 /** ioctl with a structure, and with a value in the argument itself. */
 export const ioctl = libc.func("ioctl", "int", ["int", "ulong", "void *"]) as (
@@ -109,8 +124,10 @@ export const EFD_NONBLOCK = 0o4000;
 export const EFD_CLOEXEC = 0o2000000;
 export const AF_UNIX = 1;
 export const AF_INET = 2;
+export const AF_INET6 = 10;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const CLONE_NEWNET = 0x40000000;

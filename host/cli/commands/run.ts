@@ -1,6 +1,6 @@
 /** `wlvs run`: a director on TAP and TUN devices. */
 import type { Command } from "commander";
-import { parseRunOptions, type Token } from "../../config/options.js";
+import type { Token } from "../../config/options.js";
 import { readMarks, readRules } from "../../config/rules.js";
 import { StopSignal } from "../../keeper/signals.js";
 import type { CliContext } from "../context.js";
@@ -60,7 +60,8 @@ export function register(program: Command, context: CliContext): void {
   command.action(async () => {
     // Before anything else: a signal in the middle of the start must leave nothing behind either.
     const stop = new StopSignal();
-    const config = parseRunOptions(tokens, {
+    const { loadRunConfig } = await import("../../config/load.js");
+    const config = loadRunConfig(tokens, {
       env: context.env,
       rules: (file) => readRules(file, context.stdin),
       marks: (file) => readMarks(file, context.stdin),

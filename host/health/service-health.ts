@@ -1,0 +1,48 @@
+/** What a service wants done about its servers' health: plain data, part of the configuration. */
+import { serverKey, serviceKey } from "../control/keys.js";
+import type { ServerConfig, ServerId, ServiceId } from "../ipvs/model.js";
+import type { CheckSpec, Target } from "./checker.js";
+
+export type Argv = readonly [string, ...string[]];
+
+export interface ServiceHealth {
+  readonly service: ServiceId;
+  readonly servers: readonly CheckedServer[];
+  /** remove: it leaves the table; inhibit: it stays with weight 0, so that its connections and templates do too. */
+  readonly onFailure: "remove" | "inhibit";
+  /** Milliseconds in which a server that came back gets its weight again; 0: at once. */
+  readonly slowStart: number;
+  /** Serves instead of all others while there is no quorum. */
+  readonly sorry?: ServerConfig | undefined;
+  /** Weight of healthy servers that makes a quorum: gained at quorum + hysteresis, lost below quorum - hysteresis. */
+  readonly quorum: number;
+  readonly hysteresis: number;
+  readonly quorumUp?: Argv | undefined;
+  readonly quorumDown?: Argv | undefined;
+  /** When fewer than so many percent of the servers are healthy, all of them are used; 0: never. */
+  readonly panic: number;
+}
+
+export interface CheckedServer {
+  readonly server: ServerId;
+  readonly check: CheckSpec;
+}
+
+export function targetId(service: ServiceId, server: ServerId): string {
+  return `${serviceKey(service)} ${serverKey(server)}`;
+}
+
+/** What is to be checked. */
+export function targetsOf(services: readonly ServiceHealth[]): Target[] {
+  return services.flatMap(({ service, servers }) =>
+    servers.map(({ server, check }) => ({
+      id: targetId(service, server),
+      spec: check,
+      family: check.address?.includes(":") ? 6 : check.address === undefined ? server.family : 4,
+      address: check.address ?? server.address,
+      port: check.port ?? server.port,
+      virtual: "mark" in service ? "" : service.address,
+      virtualPort: "mark" in service ? 0 : service.port,
+    })),
+  );
+}
