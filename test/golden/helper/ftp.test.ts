@@ -140,6 +140,17 @@ describe("passive mode", () => {
     expect(out.line).not.toContain("bad");
   });
 
+  it("where sequence numbers wrap", async () => {
+    const session = new Session();
+    session.server = session.seen = 2 ** 32 - 30;
+    await session.open();
+    session.say("PASV\r\n");
+    session.answer(passive(V4.real, 50000));
+    expect(session.acknowledge()).toMatchObject({ acknowledgement: session.server % 2 ** 32 });
+    expect(session.answer("150 ok\r\n")).toMatchObject({ sequence: (session.server - 8 + 1) % 2 ** 32 });
+    expect(session.acknowledge()).toMatchObject({ acknowledgement: session.server % 2 ** 32 });
+  });
+
   it("moves selective acknowledgements, at odd places too", async () => {
     const session = await new Session().open();
     session.say("PASV\r\n");
