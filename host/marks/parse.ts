@@ -46,6 +46,12 @@ const BARE_META = ["mark", "iifname", "iif", "protocol", "length"];
 const HEADERS = ["ip", "ip6", "tcp", "udp", "sctp", "udplite", "dccp", "th"];
 const COMPARISONS = ["==", "!=", "<", ">", "<=", ">=", "eq", "ne", "lt", "gt", "le", "ge"];
 const ALL = 0xffffffff;
+/** From the loosest to the tightest. */
+const MARK_OPERATORS: ReadonlyArray<readonly string[]> = [
+  ["or", "|"],
+  ["xor", "^"],
+  ["and", "&"],
+];
 
 /** The ruleset that `text` makes out of another one, which stays as it is. Throws a MarksError. */
 export function parseMarks(text: string, before: Ruleset): Ruleset {
@@ -602,26 +608,42 @@ class Parser {
   }
 
   private markSet(table: Table): Statement {
-    let change: MarkChange;
-    if (this.is("meta", "mark")) {
-      if (this.field(table).type !== "mark") throw this.wrong("expected a number or meta mark");
-      change = { and: ALL, xor: 0 };
-    } else if (this.peek().kind === "word" && HEADERS.includes(this.peek().text)) {
+    if (this.peek().kind === "word" && HEADERS.includes(this.peek().text)) {
       const fields = this.fields(table);
       this.need("map");
       return { do: "map", fields, elements: this.mapElements(table, fields, "mark") };
-    } else {
-      change = { and: 0, xor: Number(this.single("mark")) };
     }
-    for (;;) {
-      const operation = this.take("and", "or", "xor", "&", "|", "^");
-      if (operation === undefined) return { do: "mark", change };
-      const by = Number(this.single("mark"));
-      const { and, xor } = change;
-      if (operation === "and" || operation === "&") change = { and: (and & by) >>> 0, xor: (xor & by) >>> 0 };
-      else if (operation === "or" || operation === "|") change = { and: (and & ~by) >>> 0, xor: (xor | by) >>> 0 };
-      else change = { and, xor: (xor ^ by) >>> 0 };
+    return { do: "mark", change: this.markExpression(table, 0) };
+  }
+
+  /** Operators of a level and those that bind tighter. */
+  private markExpression(table: Table, level: number): MarkChange {
+    const operators = MARK_OPERATORS[level];
+    if (operators === undefined) return this.markOperand(table);
+    let change = this.markExpression(table, level + 1);
+    while (this.take(...operators) !== undefined) {
+      change = this.combined(operators[0]!, change, this.markExpression(table, level + 1));
     }
+    return change;
+  }
+
+  private markOperand(table: Table): MarkChange {
+    if (this.take("(") !== undefined) {
+      const change = this.markExpression(table, 0);
+      this.need(")");
+      return change;
+    }
+    if (!this.is("meta", "mark")) return { and: 0, xor: Number(this.single("mark")) };
+    if (this.field(table).type !== "mark") throw this.wrong("expected a number or meta mark");
+    return { and: ALL, xor: 0 };
+  }
+
+  private combined(operator: string, a: MarkChange, b: MarkChange): MarkChange {
+    if (a.and !== 0 && b.and !== 0) throw this.wrong("one side of the operator must be a number");
+    const [{ and, xor }, { xor: by }] = b.and === 0 ? [a, b] : [b, a];
+    if (operator === "and") return { and: (and & by) >>> 0, xor: (xor & by) >>> 0 };
+    if (operator === "or") return { and: (and & ~by) >>> 0, xor: (xor | by) >>> 0 };
+    return { and, xor: (xor ^ by) >>> 0 };
   }
 
   // Named sets.

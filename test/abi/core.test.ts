@@ -9,7 +9,7 @@ const EXPORTS = [
   "layoutVersion init run tick hold release sendFailed announce flush zero",
   "serviceAdd serviceEdit serviceRemove serviceFind serverAdd serverEdit serverRemove",
   "settingSet timeoutsSet portAdd portUp portMtu addressAdd addressRemove routeAdd routeRemove",
-  "neighbourAdd neighbourFlush",
+  "neighbourAdd neighbourRemove neighbourFlush marksPut marksLoad",
 ]
   .join(" ")
   .split(" ");

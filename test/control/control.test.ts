@@ -163,6 +163,19 @@ describe("tables over the socket", () => {
     await expect(client.setSettings({ nothing: 1 })).rejects.toMatchObject({ code: "ENOENT", errno: 2 });
   });
 
+  it("replace and change firewall marks", async () => {
+    await start();
+    await client.setMarks("table ip m { }\n", "replace");
+    await client.setMarks("table ip n { }\n", "apply");
+    expect(await client.marks()).toEqual({ rules: 1, text: "table ip m { }\ntable ip n { }\n" });
+    await expect(client.setMarks("?", "apply")).rejects.toMatchObject({
+      code: "EINVAL",
+      message: expect.stringContaining("line 1"),
+    });
+    await client.setMarks("", "replace");
+    expect(await client.marks()).toEqual({ rules: 0, text: "" });
+  });
+
   it("show the director", async () => {
     await start();
     await client.addService(WEB);
