@@ -13,7 +13,7 @@ import { inside, ip, Network } from "./network.js";
 const FULL = process.env.WLVS_ACCEPTANCE === "full";
 const SECONDS = FULL ? 10 : 3;
 /** A multiple of the sum of the weights: shares come out even. */
-const CONNECTIONS = FULL ? 10_002 : 2_004;
+const CONNECTIONS = FULL ? 10_008 : 2_004;
 const MEGABYTES = FULL ? 200 : 20;
 const WEIGHTS = [1, 2, 3];
 
