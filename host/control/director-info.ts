@@ -75,8 +75,8 @@ export type Settings = Readonly<Record<string, number | string>>;
 
 /** Firewall marks: rules in nftables' language. */
 export interface MarksInfo {
-  readonly rules: number;
-  readonly text: string;
+  readonly rules: string;
+  readonly count: number;
 }
 
 export interface DirectorInfo {

@@ -146,7 +146,7 @@ export const routeInfo = z.object({
   mark: u32.optional(),
 });
 export const marksChange = z.strictObject({ rules: z.string().max(1 << 20) });
-export const marksInfo = z.object({ rules: z.int().min(0), text: z.string() });
+export const marksInfo = z.object({ rules: z.string(), count: z.int().min(0) });
 export const counterInfo = z.object({
   framesIn: counter,
   framesOut: counter,

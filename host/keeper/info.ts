@@ -125,7 +125,7 @@ export class EngineInfo implements DirectorInfo {
   }
 
   marks(): MarksInfo {
-    return { rules: this.markRules.count(), text: this.markRules.text() };
+    return { rules: this.markRules.text(), count: this.markRules.count() };
   }
 
   setMarks(text: string, how: "replace" | "apply"): void {

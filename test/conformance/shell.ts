@@ -102,7 +102,7 @@ function infoOf(engine: MemoryEngine, marks: Marks): DirectorInfo {
     routes: () => [],
     counters: () => ({ ...engine.ipvs.tables.counters(), traps: 0 }),
     settings: () => ({}),
-    marks: () => ({ rules: marks.count(), text: marks.text() }),
+    marks: () => ({ rules: marks.text(), count: marks.count() }),
     setMarks: (text, how) => (how === "replace" ? marks.replace(text) : marks.apply(text)),
     setSetting: (name, value) => engine.control.setting(name, `${value}`),
   };

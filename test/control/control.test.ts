@@ -167,13 +167,13 @@ describe("tables over the socket", () => {
     await start();
     await client.setMarks("table ip m { }\n", "replace");
     await client.setMarks("table ip n { }\n", "apply");
-    expect(await client.marks()).toEqual({ rules: 1, text: "table ip m { }\ntable ip n { }\n" });
+    expect(await client.marks()).toEqual({ rules: "table ip m { }\ntable ip n { }\n", count: 1 });
     await expect(client.setMarks("?", "apply")).rejects.toMatchObject({
       code: "EINVAL",
       message: expect.stringContaining("line 1"),
     });
     await client.setMarks("", "replace");
-    expect(await client.marks()).toEqual({ rules: 0, text: "" });
+    expect(await client.marks()).toEqual({ rules: "", count: 0 });
   });
 
   it("show the director", async () => {

@@ -159,7 +159,7 @@ export class FakeInfo implements DirectorInfo {
   }
   marksText = "";
   marks() {
-    return { rules: this.marksText === "" ? 0 : 1, text: this.marksText };
+    return { rules: this.marksText, count: this.marksText === "" ? 0 : 1 };
   }
   setMarks(text: string, how: "replace" | "apply"): void {
     if (text.includes("?")) throw new IpvsError("EINVAL", 22, 'mark rules, line 1: what is "?"?');
