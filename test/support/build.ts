@@ -22,6 +22,14 @@ function run(script: string): void {
 export function setup(): void {
   if (process.env.WLVS_TEST_NO_BUILD === "1") return;
   if (stale("dist/core.wasm", ["assembly", "asconfig.json", "scripts/build-core.mjs"])) run("build:core");
-  const sources = ["host", "test/conformance", "test/fuzz", "test/hammer", "assembly/layout", "tsconfig.json", "tsconfig.build.json"];
+  const sources = [
+    "host",
+    "test/conformance",
+    "test/fuzz",
+    "test/hammer",
+    "assembly/layout",
+    "tsconfig.json",
+    "tsconfig.build.json",
+  ];
   if (stale("dist/host/cli/main.js", sources)) run("build:host");
 }
