@@ -14,6 +14,8 @@ export interface PortSpec {
   readonly bridge?: string | undefined;
   readonly netns?: string | undefined;
   readonly persist: boolean;
+  /** The keeper leads the virtual addresses into the device. */
+  readonly routes?: "auto" | undefined;
 }
 
 /** Through a gateway, or for the director itself: whole networks that mark services take. */

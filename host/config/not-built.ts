@@ -7,9 +7,7 @@ const FLAGS: Readonly<Record<string, string>> = {
   "syn-proxy": "--syn-proxy",
 };
 
-const VALUES: Readonly<Record<string, string>> = {
-  "tun:routes": "--tun routes=auto",
-};
+const VALUES: Readonly<Record<string, string>> = {};
 
 export function refuseFlag(name: string): void {
   const what = FLAGS[name];

@@ -203,7 +203,6 @@ function parsePort(kind: "tap" | "tun", text: string): PortSpec {
   }
   if (single.routes !== undefined) {
     values.oneOf(`${where}: routes`, single.routes, ["auto"]);
-    refuseValue("tun", "routes");
   }
   for (const gateway of gateways) {
     if (!addresses.some((net) => values.isIn(gateway, net))) {
@@ -220,6 +219,7 @@ function parsePort(kind: "tap" | "tun", text: string): PortSpec {
     mtu: single.mtu === undefined ? undefined : values.integer(`${where}: mtu`, single.mtu, least, MTU_MOST),
     bridge: single.bridge === undefined ? undefined : values.deviceName(`${where}: bridge`, single.bridge),
     netns: single.netns === undefined ? undefined : namespaceName(where, single.netns),
+    ...(single.routes !== undefined && { routes: "auto" as const }),
     persist: single.persist !== undefined && values.oneOf(`${where}: persist`, single.persist, ["on", "off"]) === "on",
   };
 }
@@ -234,6 +234,9 @@ function namespaceName(where: string, text: string): string {
 
 function checkPorts(ports: readonly PortSpec[]): void {
   if (ports.length === 0) throw usage("no port: give at least one --tap NAME,ip=ADDR/PREFIX");
+  if (ports.filter(({ routes }) => routes === "auto").length > 1) {
+    throw usage("routes=auto is given twice: a virtual address can only be led to one port");
+  }
   if (ports.length > 16) throw usage("too many ports: at most 16");
   const names = new Set<string>();
   const addresses = new Set<string>();
@@ -315,7 +318,8 @@ function addService(found: PendingService, ports: readonly PortSpec[], steps: So
     const step: IpvsStep = { do: "addServer", service: id, server: serverConfig };
     steps.push({ from: `--rip ${server.text}`, step });
   }
-  if (!networksOf(ports).some((net) => values.isIn(address, net))) {
+  const led = ports.some(({ routes }) => routes === "auto");
+  if (!led && !networksOf(ports).some((net) => values.isIn(address, net))) {
     warnings.push(`${address.text} is in no port's subnet: it must be routed here`);
   }
 }
@@ -342,8 +346,9 @@ function serverOf(
   if (mode === "dr" && !ports.some(({ kind }) => kind === "tap")) {
     throw usage(`${where}: mode dr needs Ethernet, and a TUN device has none: take --tap, or --mode nat`);
   }
-  if (mode === "fullnat" && !networksOf(ports).some(({ family }) => family === address.family)) {
-    throw usage(`${where}: mode fullnat needs an IPv${address.family} address of the director: give --tap NAME,ip=...`);
+  const needsAddress = mode === "fullnat" || (mode === "tun" && ports.some(({ routes }) => routes === "auto"));
+  if (needsAddress && !networksOf(ports).some(({ family }) => family === address.family)) {
+    throw usage(`${where}: mode ${mode} needs an IPv${address.family} address of the director: give its port ip=...`);
   }
   const port = given ?? service.port;
   const id = { family: address.family, address: address.text, port };

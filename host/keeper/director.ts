@@ -12,10 +12,16 @@ import { Marks } from "../marks/marks.js";
 import * as native from "../port/native.js";
 import { EngineInfo } from "./info.js";
 import type { Start, ToDirector, ToKeeper } from "./messages.js";
+import { wantedRoutes, withRoutes } from "./wanted-routes.js";
 
 const SIGTERM = 15;
 /** A stop that hangs is ended by force. */
 const STOP_MS = 2000;
+
+/** Metric of a route that any other one is better than. */
+const LAST_RESORT = 0xffff;
+/** How long a change waits for the keeper's routes. */
+const ROUTES_MS = 2000;
 
 /** Why the tables refuse what a flag or a line asks for. */
 const REFUSALS: Readonly<Record<string, string>> = {
@@ -37,6 +43,8 @@ function tell(message: ToKeeper, done: () => void = () => {}): void {
 }
 
 let stop: () => Promise<void> = async () => {};
+/** Changes that wait for the keeper's routes, by number. */
+const unrouted = new Map<number, () => void>();
 let reloadMarks: (text: string) => void = () => {};
 let learn: (news: readonly Health[]) => void = () => {};
 let ending = false;
@@ -95,8 +103,11 @@ async function start(message: Start): Promise<void> {
   await failover.configure(health);
   learn = (news) => void failover.learn(news);
   await engine.start();
+  const led = config.ports.some(({ routes }) => routes === "auto");
+  const leadHere = () => askForRoutes(engine.ipvs, config);
+  if (led) await leadHere();
   const server = await createControlServer({
-    ipvs: engine.ipvs,
+    ipvs: led ? withRoutes(engine.ipvs, leadHere) : engine.ipvs,
     info: new EngineInfo(engine, config, ports, version, marks),
     socketPath: config.socket,
     fd: message.socketFd,
@@ -125,6 +136,11 @@ function configure(engine: Engine, config: RunConfig, ports: readonly EnginePort
       said(`gw=${gateway}`, () => control.routeAdd({ to, gateway, port: number }));
     }
   }
+  for (const [number, spec] of config.ports.entries()) {
+    // The kernel behind the device knows the way.
+    if (spec.routes !== "auto") continue;
+    for (const to of ["0.0.0.0/0", "::/0"]) control.routeAdd({ to, port: number, metric: LAST_RESORT });
+  }
   for (const route of config.routes) {
     const way = "gateway" in route ? `via=${route.gateway}` : "local";
     said(`--route ${route.to},${way}`, () => control.routeAdd(route));
@@ -133,6 +149,23 @@ function configure(engine: Engine, config: RunConfig, ports: readonly EnginePort
     const number = ports.findIndex(({ name }) => name === port);
     said(`--neigh ${address}`, () => control.neighbourAdd(address, mac, number));
   }
+}
+
+let asked = 0;
+
+/** Has the keeper lead the addresses of all services here; resolves when it has. */
+async function askForRoutes(ipvs: Ipvs, config: RunConfig): Promise<void> {
+  const wanted = await wantedRoutes(ipvs, config);
+  const number = ++asked;
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ROUTES_MS);
+    unrouted.set(number, () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    tell({ type: "routes", wanted, number });
+  });
+  unrouted.delete(number);
 }
 
 async function apply(ipvs: Ipvs, { from, step }: SourcedStep): Promise<void> {
@@ -185,5 +218,6 @@ if (!process.connected) end(0);
 process.on("message", (message: ToDirector) => {
   if (message.type === "start") start(message).catch(fail);
   else if (message.type === "health") learn(message.health);
+  else if (message.type === "routed") unrouted.get(message.number)?.();
   else reloadMarks(message.text);
 });

@@ -15,6 +15,7 @@ import type { ToDirector, ToKeeper } from "./messages.js";
 import { boundChildren } from "./privileges.js";
 import type { StopSignal } from "./signals.js";
 import { type ControlSocket, openControlSocket } from "./socket.js";
+import { TunRoutes } from "./tun-routes.js";
 import { barred, findGroup, findUser, type User } from "./user.js";
 
 const DIRECTOR = fileURLToPath(new URL("./director.js", import.meta.url));
@@ -46,6 +47,7 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   for (const warning of config.warnings) log.warn(warning);
   const devices = new Devices(config.ports, config.workers, log);
   let socket: ControlSocket | undefined;
+  let routes: TunRoutes | undefined;
   let supervisor: Supervisor | undefined;
   const reload = () => {
     const file = config.marks?.file;
@@ -63,15 +65,25 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     devices.openAll();
     socket = openControlSocket(config.socket, gid);
     if (!boundChildren()) log.warn("without CAP_SETPCAP the bounding set of the director stays as it is");
-    supervisor = new Supervisor(options, devices, socket, user, log);
+    routes = openRoutes(config, log);
+    supervisor = new Supervisor(options, devices, socket, user, routes, log);
     await supervisor.run();
   } finally {
     supervisor?.close();
+    routes?.close();
     devices.close();
     socket?.close();
     process.off("SIGHUP", reload);
     stop.close();
   }
+}
+
+/** routes=auto: the kernel's part of it. */
+function openRoutes(config: RunConfig, log: Logger): TunRoutes | undefined {
+  const port = config.ports.find(({ routes }) => routes === "auto");
+  if (port === undefined) return undefined;
+  const given = config.routes.filter((route) => "kind" in route).map(({ to }) => to);
+  return new TunRoutes(port, given, log);
 }
 
 /** Who the director runs as; undefined: whoever runs the keeper. */
@@ -107,18 +119,27 @@ class Supervisor {
   private readonly devices: Devices;
   private readonly socket: ControlSocket;
   private readonly user: User | undefined;
+  private readonly routes: TunRoutes | undefined;
   private readonly log: Logger;
   private readonly checkers: CheckerProcesses;
   private announced = false;
   private marks: MarksSpec | undefined;
   private director: ChildProcess | undefined;
 
-  constructor(options: KeeperOptions, devices: Devices, socket: ControlSocket, user: User | undefined, log: Logger) {
+  constructor(
+    options: KeeperOptions,
+    devices: Devices,
+    socket: ControlSocket,
+    user: User | undefined,
+    routes: TunRoutes | undefined,
+    log: Logger,
+  ) {
     this.options = options;
     this.marks = options.config.marks;
     this.devices = devices;
     this.socket = socket;
     this.user = user;
+    this.routes = routes;
     this.log = log;
     this.checkers = new CheckerProcesses(user, log, (health) => this.tell({ type: "health", health }));
   }
@@ -206,6 +227,11 @@ class Supervisor {
         }
         if (message.type === "checks") {
           this.checkers.watch(message.targets);
+          return;
+        }
+        if (message.type === "routes") {
+          this.routes?.apply(message.wanted);
+          this.tell({ type: "routed", number: message.number });
           return;
         }
         wasReady = true;

@@ -3,10 +3,12 @@ import type { RunConfig } from "../config/config.js";
 import type { EnginePort } from "../engine/engine.js";
 import type { Target } from "../health/checker.js";
 import type { Health } from "../health/monitor.js";
+import type { WantedRoutes } from "./tun-routes.js";
 
 export type ToDirector =
   | Start
   | { readonly type: "marks"; readonly text: string }
+  | { readonly type: "routed"; readonly number: number }
   | { readonly type: "health"; readonly health: readonly Health[] };
 
 export interface Start {
@@ -20,6 +22,8 @@ export interface Start {
 
 export type ToKeeper =
   | { readonly type: "ready" }
+  /** routes=auto: what the kernel is to lead to us; answered by "routed" with the same number. */
+  | { readonly type: "routes"; readonly wanted: WantedRoutes; readonly number: number }
   /** What is to be checked from now on. */
   | { readonly type: "checks"; readonly targets: readonly Target[] }
   | { readonly type: "failed"; readonly message: string; readonly status: number };
