@@ -178,11 +178,13 @@ function reap(block: usize, state: usize, worker: usize): bool {
           }
         }
       }
-      if ((flags & Uring.MORE) === 0 && readEnded(state, queue, result)) changed = true;
+      if ((flags & Uring.MORE) === 0 && load<u32>(queue, Uring.QUEUE_ARMED) !== 0) {
+        if (readEnded(state, queue, result)) changed = true;
+      }
     } else if (kind === Uring.KIND_WRITE && number < word(Memory.PORTS_CAPACITY)) {
       sendFailed(<usize>word(Memory.PORTS_BASE) + <usize>number * Port.SIZE);
     } else if (kind === Uring.KIND_EVENT) {
-      if ((flags & Uring.MORE) === 0) {
+      if ((flags & Uring.MORE) === 0 && load<u32>(state, Uring.EVENT_ARMED) !== 0) {
         store<u32>(state, 0, Uring.EVENT_ARMED);
         inFlight(state, -1);
       }

@@ -6,7 +6,7 @@ import * as Memory from "../../assembly/layout/memory.js";
 import * as Port from "../../assembly/layout/port.js";
 import * as Uring from "../../assembly/layout/uring.js";
 import * as Worker from "../../assembly/layout/worker.js";
-import { NoUring, Ring } from "../port/io-uring.js";
+import { NoUring, Ring, type RingOffsets } from "../port/io-uring.js";
 import * as native from "../port/native.js";
 import type { Queue, TransportEvents } from "./transport.js";
 
@@ -55,7 +55,7 @@ export class UringTransport {
 
   /** In the thread that will use it. Throws NoUring where it cannot be. */
   constructor(options: UringOptions) {
-    const { memory, index, queues, outputs, eventfd } = options;
+    const { memory, index, queues, outputs } = options;
     this.words = new Uint32Array(memory.buffer);
     this.queues = queues;
     this.events = options.events;
@@ -85,46 +85,15 @@ export class UringTransport {
         throw new NoUring("its completion ring is larger than what was asked for");
       }
       if (!this.ring.supports(Uring.READ_MULTISHOT)) throw new NoUring("this kernel has no multishot reads");
-      const rings = block + Uring.RINGS;
-      const set = (at: number, value: number) => {
-        this.words[this.state + (at >>> 2)] = value;
-      };
-      set(Uring.SUBMIT_HEAD, rings + offsets.submitHead);
-      set(Uring.SUBMIT_TAIL, rings + offsets.submitTail);
-      set(Uring.SUBMIT_FLAGS, rings + offsets.submitFlags);
-      set(Uring.COMPLETE_HEAD, rings + offsets.completeHead);
-      set(Uring.COMPLETE_TAIL, rings + offsets.completeTail);
-      set(Uring.COMPLETE_BASE, rings + offsets.completions);
-      set(Uring.COMPLETE_MASK, this.words[(rings + offsets.completeMask) >>> 2]!);
-      set(Uring.QUEUE_COUNT, queues.length);
-      set(Uring.MEMORY, base >>> 0);
-      set(Uring.MEMORY + 4, Math.floor(base / 0x1_0000_0000));
-      set(Uring.EVENT_DESCRIPTOR, eventfd);
-      const timespec = base + block + Uring.STATE + Uring.TIMESPEC;
-      set(Uring.ARGUMENT + 16, timespec >>> 0);
-      set(Uring.ARGUMENT + 20, Math.floor(timespec / 0x1_0000_0000));
-      for (let number = 0; number < Uring.QUEUES; number++) set(Uring.OUTPUTS + 4 * number, 0xffffffff);
-      for (const { record, fd } of outputs) {
-        const number = (record - header(Memory.PORTS_BASE)) / Port.SIZE;
-        if (!Number.isInteger(number) || number < 0 || number >= Uring.QUEUES) {
-          throw new NoUring(`a worker writes to at most ${Uring.QUEUES} ports`);
-        }
-        native.setBlocking(fd, true);
-        set(Uring.OUTPUTS + 4 * number, fd);
-      }
-      const limit = bufferLimit(queues.length);
+      describeRing(memory, base, offsets, options);
+      for (const { fd } of outputs) native.setBlocking(fd, true);
       for (const [number, queue] of queues.entries()) {
         // With O_NONBLOCK a read would end at once, instead of waiting in the ring.
         native.setBlocking(queue.fd, true);
-        const at = Uring.QUEUE + number * Uring.QUEUE_SIZE;
-        set(at + Uring.QUEUE_DESCRIPTOR, queue.fd);
-        set(at + Uring.QUEUE_PORT, queue.record);
-        set(at + Uring.QUEUE_FRAME_AT, queue.frameAt);
-        set(at + Uring.QUEUE_LIMIT, limit);
-        set(at + Uring.QUEUE_RETRY, header(Memory.NOW));
         const buffers = base + block + Uring.BUFFER_RINGS + number * Uring.BUFFERS * Uring.BUFFER_SIZE;
         this.ring.registerBuffers(number, buffers, Uring.BUFFERS);
       }
+      const rings = block + Uring.RINGS;
       this.flags = (rings + offsets.submitFlags) >>> 2;
       this.completeHead = (rings + offsets.completeHead) >>> 2;
       this.completeTail = (rings + offsets.completeTail) >>> 2;
@@ -207,6 +176,55 @@ export class UringTransport {
       if (errno !== 0 && before === 0) this.events.queueFailed(queue, errno);
       else if (errno === 0 && before !== 0) this.events.queueRecovered(queue);
     }
+  }
+}
+
+/** Writes into a worker's block what the core must know of its ring; `base` is the memory's address in the process. */
+export function describeRing(
+  memory: WebAssembly.Memory,
+  base: number,
+  offsets: RingOffsets,
+  options: Pick<UringOptions, "index" | "queues" | "outputs" | "eventfd">,
+): void {
+  const { index, queues, outputs, eventfd } = options;
+  const words = new Uint32Array(memory.buffer);
+  const header = (at: number) => words[(Memory.LAYOUT_BASE + at) >>> 2]!;
+  const block = header(Memory.RINGS_BASE) + index * Uring.SIZE;
+  const rings = block + Uring.RINGS;
+  const set = (at: number, value: number) => {
+    words[(block + Uring.STATE + at) >>> 2] = value;
+  };
+  const setAddress = (at: number, value: number) => {
+    set(at, value >>> 0);
+    set(at + 4, Math.floor(value / 0x1_0000_0000));
+  };
+  set(Uring.SUBMIT_HEAD, rings + offsets.submitHead);
+  set(Uring.SUBMIT_TAIL, rings + offsets.submitTail);
+  set(Uring.SUBMIT_FLAGS, rings + offsets.submitFlags);
+  set(Uring.COMPLETE_HEAD, rings + offsets.completeHead);
+  set(Uring.COMPLETE_TAIL, rings + offsets.completeTail);
+  set(Uring.COMPLETE_BASE, rings + offsets.completions);
+  set(Uring.COMPLETE_MASK, words[(rings + offsets.completeMask) >>> 2]!);
+  set(Uring.QUEUE_COUNT, queues.length);
+  setAddress(Uring.MEMORY, base);
+  set(Uring.EVENT_DESCRIPTOR, eventfd);
+  setAddress(Uring.ARGUMENT + 16, base + block + Uring.STATE + Uring.TIMESPEC);
+  for (let number = 0; number < Uring.QUEUES; number++) set(Uring.OUTPUTS + 4 * number, 0xffffffff);
+  for (const { record, fd } of outputs) {
+    const number = (record - header(Memory.PORTS_BASE)) / Port.SIZE;
+    if (!Number.isInteger(number) || number < 0 || number >= Uring.QUEUES) {
+      throw new NoUring(`a worker writes to at most ${Uring.QUEUES} ports`);
+    }
+    set(Uring.OUTPUTS + 4 * number, fd);
+  }
+  const limit = bufferLimit(queues.length);
+  for (const [number, queue] of queues.entries()) {
+    const at = Uring.QUEUE + number * Uring.QUEUE_SIZE;
+    set(at + Uring.QUEUE_DESCRIPTOR, queue.fd);
+    set(at + Uring.QUEUE_PORT, queue.record);
+    set(at + Uring.QUEUE_FRAME_AT, queue.frameAt);
+    set(at + Uring.QUEUE_LIMIT, limit);
+    set(at + Uring.QUEUE_RETRY, header(Memory.NOW));
   }
 }
 

@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import type { TestContext } from "vitest";
+import * as native from "../../host/port/native.js";
 
 const CI = process.env.CI !== undefined && process.env.CI !== "" && process.env.CI !== "false";
 
@@ -15,6 +16,14 @@ export function needsDevices(context: TestContext): void {
   if (process.getuid?.() !== 0) lack(context, "it needs root");
   if (!existsSync("/dev/net/tun")) lack(context, "there is no /dev/net/tun");
   needsCommands(context, "ip");
+}
+
+/** A kernel, and a sandbox, that let rings be made. */
+export function needsUring(context: TestContext): void {
+  const params = new Uint8Array(new ArrayBuffer(120));
+  const fd = native.syscall6(425, 1, native.addressOf(params), 0, 0, 0, 0);
+  if (fd < 0) lack(context, "there is no io_uring");
+  else native.close(fd);
 }
 
 /** Programs on the PATH. */
