@@ -12,7 +12,7 @@ import { countVerdict } from "./neighbour";
 import { peekAll } from "./peek";
 import { acquire, release } from "./table/lock";
 import { count, countAt, setWord, word } from "./table/memory";
-import { giveSlot, resetSlot, takeSlot } from "./table/slot";
+import { giveSlot, takeSlot } from "./table/slot";
 import * as Vnet from "./wire/virtionet";
 
 /** Places of the send queue that a breath's answers, fragments and timers may still need. */
@@ -29,7 +29,6 @@ function supply(queue: usize): void {
   while (held < <u32>Worker.SUPPLY_TARGET) {
     const slot = takeSlot();
     if (slot === 0) break;
-    resetSlot(slot);
     store<u32>(queue + <usize>(held << 2), <u32>slot, Worker.SUPPLY);
     held++;
   }
@@ -55,12 +54,13 @@ export function process(queue: usize): void {
     const slot = <usize>load<u32>(queue + <usize>(done << 2), Worker.RECEIVED);
     store<u32>(queue, done + 1, Worker.DONE);
     const port = <usize>load<u32>(slot, Slot.PORT_IN);
-    count(Counters.FRAMES_IN, 1);
+    const length = load<u32>(slot, Slot.LENGTH);
     countAt(port + Port.FRAMES_IN, 1);
-    countAt(port + Port.BYTES_IN, <u64>(load<u32>(slot, Slot.LENGTH) - Vnet.SIZE));
+    if (length > <u32>Vnet.SIZE) countAt(port + Port.BYTES_IN, <u64>(length - Vnet.SIZE));
     const verdict = receive(slot);
     if (verdict !== Verdict.WAIT) countVerdict(verdict);
   }
+  count(Counters.FRAMES_IN, <u64>done);
   // What did not fit waits for the next breath.
   if (done !== 0 && done !== received)
     memory.copy(queue + Worker.RECEIVED, queue + Worker.RECEIVED + <usize>(done << 2), <usize>((received - done) << 2));

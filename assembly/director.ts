@@ -12,12 +12,15 @@ import { decrementTtl, isTooBig } from "./forward";
 import { compileOptions, restamp } from "./ip-options";
 import { CONTINUE, receiveError, receiveIn, receiveOut } from "./ipvs";
 import * as Address from "./layout/address";
+import * as Hint from "./layout/hint";
 import * as Memory from "./layout/memory";
 import * as Port from "./layout/port";
 import * as Protocol from "./layout/protocol";
 import * as Reason from "./layout/reason";
+import * as Setting from "./layout/setting";
 import * as Slot from "./layout/slot";
 import * as Verdict from "./layout/verdict";
+import { outgoing } from "./lookup";
 import { mark } from "./marks";
 import { receiveIcmp6 } from "./ndp";
 import { setNextHop } from "./neighbour";
@@ -26,7 +29,7 @@ import { ABSORBED, DROPPED, reassemble } from "./reassembly";
 import { isIcmp } from "./reply";
 import { drop } from "./send";
 import { findAddress4, findAddress6 } from "./table/address";
-import { isEnabled, word } from "./table/memory";
+import { isEnabled, setting, word } from "./table/memory";
 import { isLink } from "./table/port";
 import { findRoute, isLocal4, isLocal6 } from "./table/route";
 import { deliver, destinationAt } from "./transmit";
@@ -37,19 +40,11 @@ import * as Ipv4 from "./wire/ipv4";
 import * as Ipv6 from "./wire/ipv6";
 import * as Vnet from "./wire/virtionet";
 
-/** One frame, from the port that it came in by to its verdict. */
+/** One frame, from the port that it came in by to its verdict. Its slot was reset when it was taken to receive into. */
 export function receive(slot: usize): i32 {
   const port = <usize>load<u32>(slot, Slot.PORT_IN);
   const frame = <usize>load<u32>(slot, Slot.FRAME);
   const length = load<u32>(slot, Slot.LENGTH);
-  store<u32>(slot, 0, Slot.PORT_OUT);
-  store<u16>(slot, 0, Slot.FLAGS);
-  store<u32>(slot, 0, Slot.MARK);
-  store<u32>(slot, 0, Slot.CONNECTION);
-  store<u16>(slot, 0, Slot.FRAGMENT_LARGEST);
-  store<u32>(slot, 0, Slot.SCRATCH);
-  store<u64>(slot, 0, Slot.BODY);
-  store<u32>(slot, 0, Slot.LINK_LENGTH);
   if (length > <u32>Slot.FRAME_MAX) return drop(slot, Reason.FRAME_OVERSIZED);
   const start = frame + Vnet.SIZE;
   const end = frame + <usize>length;
@@ -147,9 +142,11 @@ function receive4(slot: usize): i32 {
   const destination = load<u32>(ip, Ipv4.DESTINATION);
   if ((source & 0xff) === 0 || Ipv4.isMulticast(source) || Ipv4.isLoopback(source) || source === 0xffffffff)
     return drop(slot, Reason.SOURCE_INVALID);
-  if (findAddress4(source) !== 0 || isLocal4(source, 0)) return drop(slot, Reason.SOURCE_INVALID);
+  if ((findAddress4(source) !== 0 || isLocal4(source, 0)) && !isShared(slot, source))
+    return drop(slot, Reason.SOURCE_INVALID);
   if ((destination & 0xff) === 0 || Ipv4.isLoopback(destination)) return drop(slot, Reason.DESTINATION_INVALID);
-  const record = findAddress4(destination);
+  // The first pass has asked for the destination's record.
+  const record: usize = load<u8>(slot, Slot.HINT) === Hint.HINT_DESTINATION ? 0 : findAddress4(destination);
   if (
     destination === 0xffffffff ||
     Ipv4.isMulticast(destination) ||
@@ -167,6 +164,18 @@ function receive4(slot: usize): i32 {
     if (!compileOptions(slot, route)) return drop(slot, Reason.IP_OPTIONS);
   }
   return ours ? toDirector(slot) : routeOn(slot);
+}
+
+/**
+ * forward_shared: a packet from a virtual address (raw) may be an answer of a real server that has the address too, when
+ * there is a connection that it belongs to. A fragment does not tell.
+ */
+function isShared(slot: usize, sourceBe: u32): bool {
+  if (setting(Setting.FORWARD_SHARED) === 0) return false;
+  const record = findAddress4(sourceBe);
+  if (record !== 0 && (load<u8>(record, Address.FLAGS) & Address.FLAG_VIRTUAL) === 0) return false;
+  const ip = <usize>load<u32>(slot, Slot.IP);
+  return (Ipv4.fragment(ip) & (Ipv4.OFFSET_MASK | Ipv4.MF)) !== 0 || outgoing(slot, false) !== 0;
 }
 
 function receive6(slot: usize): i32 {

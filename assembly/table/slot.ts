@@ -93,7 +93,15 @@ export function giveChain(slot: usize): void {
 
 /** Makes the descriptor that of an empty slot: FRAME at FRAME_AT, all else 0. The frame's bytes stay. */
 export function resetSlot(slot: usize): void {
-  for (let at: usize = 0; at < <usize>Slot.DESCRIPTOR_SIZE; at += 8) store<u64>(slot + at, 0);
+  const zero = i64x2.splat(0);
+  v128.store(slot, zero);
+  v128.store(slot, zero, 16);
+  v128.store(slot, zero, 32);
+  v128.store(slot, zero, 48);
+  v128.store(slot, zero, 64);
+  v128.store(slot, zero, 80);
+  v128.store(slot, zero, 96);
+  v128.store(slot, zero, 112);
   store<u32>(slot, <u32>(slot + Slot.FRAME_AT), Slot.FRAME);
 }
 
