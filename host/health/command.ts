@@ -1,5 +1,6 @@
 /** An external command: status 0 says that the server is well. No shell, no descriptors, little environment. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { keepDescriptors } from "../port/descriptors.js";
 import { type Checker, problemOf, type Target } from "./checker.js";
 
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -10,6 +11,7 @@ export function startCommand(
   variables: Readonly<Record<string, string>>,
 ): ChildProcess {
   const [program, ...args] = argv;
+  keepDescriptors();
   return spawn(program, args, {
     cwd: "/",
     env: { PATH: process.env.PATH ?? PATH, ...variables },
