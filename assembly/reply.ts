@@ -1,17 +1,19 @@
 /** What servers send back: translated towards the client, and the connection's state moved on (ip_vs_out). */
 
 import { EMBEDDED, parseEmbedded } from "./embedded";
+import { clampAnswer } from "./forwarding/mss";
 import { rewriteError, toClient } from "./forwarding/nat";
 import { fromServer } from "./helper/ftp";
 import * as Connection from "./layout/connection";
 import * as Forwarding from "./layout/forwarding";
 import * as Protocol from "./layout/protocol";
+import * as Setting from "./layout/setting";
 import * as Slot from "./layout/slot";
 import { answered, outgoing } from "./lookup";
 import { DIRECTION_OUT } from "./protocol/direction";
 import { hasPorts, isKnown, transition } from "./protocol/index";
 import { restart } from "./table/connection";
-import { isEnabled } from "./table/memory";
+import { isEnabled, setting } from "./table/memory";
 import { countPacketOut } from "./table/stats";
 import { packetLength } from "./transmit";
 import { transportChecksumIsRight } from "./verify";
@@ -42,6 +44,10 @@ function isNat(connection: usize): bool {
   return (load<u32>(connection, Connection.FLAGS) & Connection.METHOD_MASK) === Forwarding.NAT;
 }
 
+function isTunnel(connection: usize): bool {
+  return (load<u32>(connection, Connection.FLAGS) & Connection.METHOD_MASK) === Forwarding.TUNNEL;
+}
+
 /** A packet of a connection's server goes to the client. Returns 0, or the reason for which it must not. */
 export function respond(slot: usize, connection: usize): i32 {
   if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_HELPER) !== 0) {
@@ -50,6 +56,7 @@ export function respond(slot: usize, connection: usize): i32 {
   }
   if (isNat(connection)) toClient(slot, connection);
   noteAnswer(slot, connection);
+  if (isTunnel(connection) && setting(Setting.MSS_CLAMP) !== 0) clampAnswer(slot, connection);
   countPacketOut(<usize>load<u32>(connection, Connection.SERVER), packetLength(slot));
   transition(connection, slot, DIRECTION_OUT);
   restart(connection);

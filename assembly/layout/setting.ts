@@ -49,3 +49,5 @@ export const NEIGHBOUR_QUEUE = 41;
 export const KERNEL_QUIRKS = 35;
 /** wlvs' own: full NAT tells servers the client's address in a TCP option. */
 export const TOA = 42;
+/** wlvs' own: what real servers of dr and tun send from a virtual address is routed on, as that of any other host. */
+export const FORWARD_SHARED = 43;

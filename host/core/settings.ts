@@ -39,6 +39,7 @@ const SETTINGS: Readonly<Record<string, SettingInfo>> = {
   run_estimation: { ids: [Setting.RUN_ESTIMATION], defaults: [1] },
   reschedule: { ids: [Setting.RESCHEDULE], defaults: [0], largest: 1 },
   mss_clamp: { ids: [Setting.MSS_CLAMP], defaults: [0], largest: 1 },
+  forward_shared: { ids: [Setting.FORWARD_SHARED], defaults: [0], largest: 1 },
   toa: { ids: [Setting.TOA], defaults: [0], largest: 1 },
   drain_seconds: { ids: [Setting.DRAIN_SECONDS], defaults: [0] },
   icmp_rate: { ids: [Setting.ICMP_RATE], defaults: [1000] },
@@ -51,6 +52,7 @@ const PREFIX = "net.ipv4.vs.";
 export const OWN_SETTINGS: readonly string[] = [
   "reschedule",
   "mss_clamp",
+  "forward_shared",
   "toa",
   "drain_seconds",
   "icmp_rate",
