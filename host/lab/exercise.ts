@@ -93,6 +93,12 @@ export class Exercise {
     this.print();
   }
 
+  async stopDirector(): Promise<void> {
+    if (this.directing !== undefined) await this.network.stop(this.directing);
+    // The next one's scheduler begins anew.
+    this.asked = 0;
+  }
+
   /** The last lines of the director's log, for when something went wrong. */
   log(): string {
     return this.directing?.errors() ?? "";
@@ -159,9 +165,11 @@ export class Exercise {
   }
 
   /** Real requests, one after the other, each a connection of its own. */
-  private async request(machine: string, url: string, count: number): Promise<Answer[]> {
+  private async request(machine: string, url: string, count: number, everyMs?: number): Promise<Answer[]> {
     const script = fileURLToPath(new URL("./http-client.js", import.meta.url));
-    const text = await this.network.output(machine, [process.execPath, script, url, `${count}`, `${ANSWER_MS}`]);
+    const pace = everyMs === undefined ? [] : [`${everyMs}`];
+    const command = [process.execPath, script, url, `${count}`, `${ANSWER_MS}`, ...pace];
+    const text = await this.network.output(machine, command);
     return text
       .split("\n")
       .filter(Boolean)
@@ -202,8 +210,34 @@ export class Exercise {
     if (wrong > 0) this.asExpected = false;
   }
 
-  /** Asks while somebody has changed the rules by hand: who may answer is known, the order is not judged. */
-  async askOnly(client: string, vip: string, count: number, allowed: readonly string[]): Promise<void> {
+  /** Asks so often, whatever comes back. */
+  stream(client: string, vip: string, count: number, everyMs: number): Promise<Answer[]> {
+    return this.request(client, `http://${vip}/`, count, everyMs);
+  }
+
+  /** What clients saw of a stop: failures for a while, and none after `graceMs`. */
+  report(answers: readonly Answer[], stopped: number, graceMs: number): void {
+    this.checkDirector();
+    const failed = answers.filter(({ page }) => page === undefined);
+    const last = Math.max(0, ...failed.map(({ asked }) => asked - stopped));
+    const late = answers.filter(({ asked }) => asked - stopped >= graceMs);
+    const lateFailed = late.filter(({ page }) => page === undefined).length;
+    const early = failed.some(({ asked }) => asked < stopped - ANSWER_MS);
+    this.print(`  ${answers.length} requests, ${answers.length - failed.length} answered, ${failed.length} failed`);
+    if (failed.length > 0) this.print(`  the last that failed was asked ${(last / 1000).toFixed(1)} s after the stop`);
+    this.print(`  of ${late.length} asked ${graceMs / 1000} s or more after the stop, ${lateFailed || "none"} failed`);
+    this.print();
+    if (lateFailed > 0 || late.length === 0 || early) this.asExpected = false;
+  }
+
+  /** Asks when the order is not known: who may answer is, and who has to be among them. */
+  async askOnly(
+    client: string,
+    vip: string,
+    count: number,
+    allowed: readonly string[],
+    due: readonly string[] = [],
+  ): Promise<void> {
     this.print(`${count} requests to http://${vip}/`);
     const answers = await this.request(client, `http://${vip}/`, count);
     this.checkDirector();
@@ -212,7 +246,9 @@ export class Exercise {
       this.print(`  ${times} x  ${outcome}`);
     }
     const good =
-      answers.length === count && answers.every(({ page }) => page !== undefined && allowed.includes(page.slice(5)));
+      answers.length === count &&
+      answers.every(({ page }) => page !== undefined && allowed.includes(page.slice(5))) &&
+      due.every((address) => answers.some(({ page }) => page === `I am ${address}`));
     this.print(good ? "  all answered" : "  NOT all answered");
     this.print();
     if (!good) this.asExpected = false;

@@ -1,6 +1,7 @@
 /**
- * Asks for a page again and again, a new connection each time: `node http-client.js URL COUNT TIMEOUT_MS`. Runs inside
- * a namespace and writes one line of JSON a request.
+ * Asks for a page again and again, a new connection each time: `node http-client.js URL COUNT TIMEOUT_MS [EVERY_MS]`.
+ * Runs inside a namespace and writes one line of JSON a request. With EVERY_MS a request begins so often, without it
+ * when the one before has ended.
  */
 import { request } from "node:http";
 
@@ -11,6 +12,8 @@ export interface Answer {
   /** What the client's system said otherwise, in words. */
   readonly error?: string;
   readonly milliseconds: number;
+  /** When it was asked, in milliseconds of the epoch. */
+  readonly asked: number;
 }
 
 const WORDS: Readonly<Record<string, string>> = {
@@ -23,13 +26,14 @@ const WORDS: Readonly<Record<string, string>> = {
 
 function ask(url: string, timeoutMs: number): Promise<Answer> {
   const started = performance.now();
+  const asked = Date.now();
   return new Promise((resolve) => {
     let over = false;
-    const done = (answer: Omit<Answer, "milliseconds">) => {
+    const done = (answer: Omit<Answer, "milliseconds" | "asked">) => {
       if (over) return;
       over = true;
       clearTimeout(timer);
-      resolve({ ...answer, milliseconds: Math.round((performance.now() - started) * 10) / 10 });
+      resolve({ ...answer, milliseconds: Math.round((performance.now() - started) * 10) / 10, asked });
     };
     const sent = request(url, { agent: false }, (response) => {
       let page = "";
@@ -47,9 +51,16 @@ function ask(url: string, timeoutMs: number): Promise<Answer> {
   });
 }
 
-const [url, count, timeoutMs] = process.argv.slice(2);
+const [url, count, timeoutMs, everyMs] = process.argv.slice(2);
 if (url !== undefined) {
+  const running: Promise<void>[] = [];
   for (let left = Number(count); left > 0; left--) {
-    process.stdout.write(`${JSON.stringify(await ask(url, Number(timeoutMs)))}\n`);
+    const answer = ask(url, Number(timeoutMs)).then((given) => void process.stdout.write(`${JSON.stringify(given)}\n`));
+    if (everyMs === undefined) await answer;
+    else {
+      running.push(answer);
+      await new Promise((resolve) => setTimeout(resolve, Number(everyMs)));
+    }
   }
+  await Promise.all(running);
 }

@@ -73,7 +73,7 @@ describe("wlvs lab nat", () => {
     const run = lab("nat", "--failover", "--server", "builtin");
     const { status, out, err } = await run.ended;
     expect(err).toBe("");
-    const [first, oneDead, bothDead, quiesced, removed, again] = sections(out);
+    const [first, oneDead, bothDead, checked, oneOut, oneBack, otherOut, otherBack] = sections(out);
     expect(answers(first!)).toEqual([W2, W1, W2, W2, W1, W2, W2, W1, W2]);
     expect(first).toContain("192.168.2.128 (weight 1): 3 answered, wrr sent it 3 of 9");
     expect(first).toContain("192.168.2.129 (weight 2): 6 answered, wrr sent it 6 of 9");
@@ -85,10 +85,22 @@ describe("wlvs lab nat", () => {
     expect(first).toContain("192.168.2.129 stops. LVS itself looks at no server's health");
     expect(answers(oneDead!)).toEqual([REFUSED, W1, REFUSED, REFUSED, W1, REFUSED]);
     expect(answers(bothDead!)).toEqual(Array(6).fill(REFUSED));
-    expect(quiesced).toContain(`6 x  ${W1}`);
-    expect(removed).toContain(`6 x  ${W1}`);
-    expect(again).toContain(`2 x  ${W1}`);
-    expect(again).toContain(`4 x  ${W2}`);
+    // From here on with health checks.
+    expect(answers(checked!)).toEqual([W2, W1, W2, W2, W1, W2]);
+    for (const outage of [checked, oneBack]) {
+      expect(outage).toMatch(/^ {2}70 requests, \d+ answered, [1-9]\d* failed$/m);
+      const last = Number(/the last that failed was asked ([\d.]+) s after the stop/.exec(outage!)![1]);
+      expect(last).toBeLessThan(3);
+      expect(outage).toMatch(/of (3|4)\d asked 3 s or more after the stop, none failed/);
+    }
+    expect(checked!.split("stops, while")[1]).not.toMatch(/^ {2}-> 192\.168\.2\.129:80/m);
+    expect(oneOut).toContain(`6 x  ${W1}`);
+    expect(oneBack).toContain(`2 x  ${W1}`);
+    expect(oneBack).toContain(`4 x  ${W2}`);
+    expect(oneBack!.split("stops, while")[1]).not.toMatch(/^ {2}-> 192\.168\.2\.128:80/m);
+    expect(otherOut).toContain(`6 x  ${W2}`);
+    expect(otherBack).toContain(`2 x  ${W1}`);
+    expect(otherBack).toMatch(/^ {2}-> 192\.168\.2\.129:80 +Masq +2 /m);
     expect(status).toBe(0);
     expect(leftovers(run.child.pid!)).toEqual([]);
   });
