@@ -81,6 +81,12 @@ export const ioctlValue = libc.func("ioctl", "int", ["int", "ulong", "uintptr_t"
   request: number,
   argument: number,
 ) => number;
+/** F_GETFL and F_SETFL. */
+export const fcntl = libc.func("fcntl", "int", ["int", "int", "long"]) as (
+  fd: number,
+  command: number,
+  argument: number,
+) => number;
 /** Acts on the calling thread alone. */
 export const prctl = libc.func("prctl", "int", ["int", "ulong", "ulong", "ulong", "ulong"]) as (
   option: number,
@@ -96,12 +102,6 @@ export const syscall6 = libc.func("syscall", "long", ["long", "long", "long", "l
   b: number,
   c: number,
   d: number,
-/** F_GETFL and F_SETFL. */
-export const fcntl = libc.func("fcntl", "int", ["int", "int", "long"]) as (
-  fd: number,
-  command: number,
-  argument: number,
-) => number;
   e: number,
   f: number,
 ) => number;
@@ -116,6 +116,15 @@ export function addressOf(view: Uint8Array): number {
   return Number(koffi.address(view));
 }
 
+/** Whether reads that find nothing return at once. Holds for everybody who shares the open file. */
+export function setBlocking(fd: number, blocking: boolean): void {
+  const flags = fcntl(fd, F_GETFL, 0);
+  if (flags < 0) return;
+  fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
+}
+
+const F_GETFL = 3;
+const F_SETFL = 4;
 export const O_RDONLY = 0;
 export const O_RDWR = 2;
 export const O_NONBLOCK = 0o4000;
@@ -133,15 +142,6 @@ export const SOCK_NONBLOCK = 0o4000;
 export const CLONE_NEWNET = 0x40000000;
 export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_NO_NEW_PRIVS = 38;
-/** Whether reads that find nothing return at once. Holds for everybody who shares the open file. */
-export function setBlocking(fd: number, blocking: boolean): void {
-  const flags = fcntl(fd, F_GETFL, 0);
-  if (flags < 0) return;
-  fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
-}
-
-const F_GETFL = 3;
-const F_SETFL = 4;
 export const PR_CAPBSET_DROP = 24;
 export const PR_CAPBSET_READ = 23;
 export const POLLIN = 1;
