@@ -1,4 +1,6 @@
 /** Control calls: arguments in the request record, results as record addresses, 0, or -errno. Callers hold the lock. */
+
+import { announceRecord } from "./announce";
 import * as Address from "./layout/address";
 import * as Errno from "./layout/errno";
 import * as Forwarding from "./layout/forwarding";
@@ -11,7 +13,6 @@ import * as Server from "./layout/server";
 import * as Service from "./layout/service";
 import * as Setting from "./layout/setting";
 import * as Stats from "./layout/stats";
-import { announceOn } from "./link";
 import { ensureNeighbour, flushNeighbours, forgetNeighbour } from "./neighbour";
 import { serverAdded, serverEdited, serverRemoved, start, stop } from "./scheduler/index";
 import { dropIfUnused, ensureAddress, findAddress } from "./table/address";
@@ -75,7 +76,7 @@ function takeVirtual(service: usize): void {
   if (!fresh) return;
   const port = onLink(family, service + Service.ADDRESS);
   store<u32>(record, <u32>port, Address.PORT);
-  if (port !== 0) announceOn(port, family, service + Service.ADDRESS);
+  if (port !== 0) announceRecord(record);
 }
 
 /** The port whose subnet holds an address, or 0: only there it is announced. */
@@ -484,7 +485,7 @@ export function addressAdd(): u32 {
     }
   }
   changed();
-  announceOn(port, family, address);
+  announceRecord(record);
   return <u32>record;
 }
 
@@ -639,8 +640,7 @@ export function announce(): u32 {
     const family = <u32>load<u8>(record, Address.FAMILY);
     if (family === 0 || family === Address.DELETED) continue;
     if ((load<u8>(record, Address.FLAGS) & (Address.FLAG_OWN | Address.FLAG_VIRTUAL)) === 0) continue;
-    const port = <usize>load<u32>(record, Address.PORT);
-    if (port !== 0) announceOn(port, family, record + Address.ADDRESS);
+    if (load<u32>(record, Address.PORT) !== 0) announceRecord(record);
   }
   return 0;
 }

@@ -27,6 +27,7 @@ function defaults(): void {
   setSetting(Setting.ICMP_RATE, 1000);
   setSetting(Setting.NEIGHBOUR_QUEUE, 101);
   setSetting(Setting.KERNEL_QUIRKS, 1);
+  setSetting(Setting.ANNOUNCE, 1);
 }
 
 export function format(): void {

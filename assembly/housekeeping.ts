@@ -1,6 +1,7 @@
 /** What happens as time passes, frames or not. */
 
 import { hostUnreachable, timeExceeded } from "./answer";
+import { tickAnnouncements } from "./announce";
 import { sweepConnections, tickConnections } from "./connections";
 import { tickDefence } from "./defence";
 import * as Counters from "./layout/counters";
@@ -84,6 +85,7 @@ function tickSecond(): void {
 
 /** Drives every timer, and says how long a worker may block (header IDLE_MS). */
 export function keepHouse(): void {
+  tickAnnouncements();
   tickConnections();
   sweepConnections();
   endUnreachable();

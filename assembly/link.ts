@@ -176,16 +176,3 @@ export function solicit(port: usize, family: u32, address: usize, mac: usize, wa
 export function scratch(): usize {
   return <usize>(Memory.LAYOUT_BASE + Memory.SCRATCH);
 }
-
-/** Tells a link that an address is here: gratuitous ARP (a request for itself), or an unsolicited advertisement. */
-export function announceOn(port: usize, family: u32, address: usize): void {
-  if (!isLink(port) || load<u8>(port, Port.UP) === 0 || word(Memory.CURRENT_QUEUE) === 0) return;
-  if (family === 4) {
-    sendArp(port, Arp.REQUEST, load<u32>(address), 0, 0, load<u32>(address));
-    return;
-  }
-  const all = scratch();
-  store<u64>(all, 0x02ff);
-  store<u64>(all, 0x0100000000000000, 8);
-  sendNdp(port, Icmp.V6_NEIGHBOUR_ADVERTISEMENT, 0x20, address, all, address, 0);
-}

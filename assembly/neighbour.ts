@@ -32,7 +32,7 @@ function record(index: u32): usize {
 }
 
 function bucket(port: usize, address: usize): usize {
-  const words = load<u64>(address) ^ (load<u64>(address, 8) * 0x85ebca6b) ^ (<u64>port << 32);
+  const words = load<u64>(address) ^ (load<u64>(address, 8) * 0x85ebca6b) ^ ((<u64>port) << 32);
   const mixed = words * 0x9e3779b1;
   const place = <u32>(mixed >> 32) ^ <u32>(mixed >> 20);
   return record(place & (word(Memory.NEIGHBOURS_CAPACITY) - 1)) + Neighbour.BUCKET;

@@ -4,6 +4,8 @@ export const SIZE = 64;
 export const FAMILY = 0;
 export const PREFIX = 1;
 export const FLAGS = 2;
+/** How many times the link is still to be told of it. */
+export const ANNOUNCE = 3;
 /** How many services hold it as their VIP. */
 export const USERS = 4;
 /** Port record that it lies on; 0 for any. */

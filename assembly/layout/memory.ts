@@ -149,8 +149,9 @@ export const ENABLED_6 = 704;
 export const SWEEP = 708;
 /** When removed servers are looked at next. */
 export const TRASH_TICK = 712;
-/** Ticks at which the last gratuitous ARP went out. */
-export const ANNOUNCED = 680;
+/** Whether an address is to be announced, and when (ticks). */
+export const ANNOUNCING = 680;
+export const ANNOUNCE_AT = 736;
 export const FTP_SERVICE_COUNT = 684;
 export const WHEEL_DUE = 688;
 export const FREE_NEIGHBOUR = 692;

@@ -51,3 +51,5 @@ export const KERNEL_QUIRKS = 35;
 export const TOA = 42;
 /** wlvs' own: what real servers of dr and tun send from a virtual address is routed on, as that of any other host. */
 export const FORWARD_SHARED = 43;
+/** wlvs' own: new addresses are announced by gratuitous ARP and unsolicited advertisements. */
+export const ANNOUNCE = 44;

@@ -13,10 +13,7 @@ function hash(address: usize): u32 {
 }
 
 function hash4(addressBe: u32): u32 {
-  let h = addressBe * 0x9e3779b1;
-  h *= 0x85ebca6b;
-  h *= 0xc2b2ae35;
-  h *= 0x27d4eb2f;
+  const h = addressBe * 0x9e3779b1;
   return h ^ (h >> 15);
 }
 
@@ -48,6 +45,9 @@ export function findAddress6(address: usize): usize {
 }
 
 export function findAddress(family: u32, address: usize): usize {
+  return family === 4 ? findAddress4(load<u32>(address)) : findAddress6(address);
+}
+
 /** The record of an address that was removed while connections had it (full NAT), or 0. */
 function findRetired(family: u32, address: usize): usize {
   let i = family === 4 ? hash4(load<u32>(address)) : hash(address);
@@ -59,18 +59,15 @@ function findRetired(family: u32, address: usize): usize {
   }
 }
 
-  return family === 4 ? findAddress4(load<u32>(address)) : findAddress6(address);
-}
-
 /** The record of an address, made when it is new; 0 when the table is full. `address`: 16 bytes, zero-padded. */
+export function ensureAddress(family: u32, address: usize): usize {
+  const found = findAddress(family, address);
+  if (found !== 0) return found;
   const retired = findRetired(family, address);
   if (retired !== 0) {
     store<u8>(retired, <u8>family, Address.FAMILY);
     return retired;
   }
-export function ensureAddress(family: u32, address: usize): usize {
-  const found = findAddress(family, address);
-  if (found !== 0) return found;
   // Two thirds full at most, so that probing ends.
   if (word(Memory.ADDRESS_COUNT) * 3 >= word(Memory.ADDRESSES_CAPACITY) * 2) return 0;
   let i = family === 4 ? hash4(load<u32>(address)) : hash(address);

@@ -44,6 +44,7 @@ const SETTINGS: Readonly<Record<string, SettingInfo>> = {
   drain_seconds: { ids: [Setting.DRAIN_SECONDS], defaults: [0] },
   icmp_rate: { ids: [Setting.ICMP_RATE], defaults: [1000] },
   neighbour_queue: { ids: [Setting.NEIGHBOUR_QUEUE], defaults: [101], largest: 255 },
+  announce: { ids: [Setting.ANNOUNCE], defaults: [1], largest: 1 },
   kernel_quirks: { ids: [Setting.KERNEL_QUIRKS], defaults: [1], largest: 1 },
 };
 
@@ -57,6 +58,7 @@ export const OWN_SETTINGS: readonly string[] = [
   "drain_seconds",
   "icmp_rate",
   "neighbour_queue",
+  "announce",
   "kernel_quirks",
 ];
 export const SETTING_NAMES: readonly string[] = Object.keys(SETTINGS);

@@ -1,6 +1,7 @@
 /** A director in this process over memory ports, its time set by the caller: tests, replays, comparisons. */
 import * as Memory from "../../assembly/layout/memory.js";
 import * as Port from "../../assembly/layout/port.js";
+import * as Setting from "../../assembly/layout/setting.js";
 import * as Slot from "../../assembly/layout/slot.js";
 import * as Worker from "../../assembly/layout/worker.js";
 import { Control, type RouteConfig } from "../core/control.js";
@@ -85,6 +86,8 @@ export class MemoryEngine {
     this.bytes = new Uint8Array(this.memory.buffer);
     this.control = new Control(this.core, this.memory);
     this.control.init();
+    // A test's or a trace's frames are its own; `settings` may ask for announcements.
+    this.control.settingSet(Setting.ANNOUNCE, 0);
     this.ipvs = new LocalIpvs(this.control, {
       now: () => this.clock.ticks(),
       interfaces: config.interfaces.map((port) => port.name),
