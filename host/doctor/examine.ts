@@ -246,26 +246,35 @@ function devices(ioctl: Ioctl, native: Native | undefined): Finding[] {
 
 function forwarding(): Finding {
   const subject = "ip_forward";
-  if (text("/proc/sys/net/ipv4/ip_forward") === "1") return { subject, level: "ok", found: "1" };
+  const off = [
+    ["IPv4", "ipv4/ip_forward", "net.ipv4.ip_forward"],
+    ["IPv6", "ipv6/conf/all/forwarding", "net.ipv6.conf.all.forwarding"],
+  ].filter(([, path]) => text(`/proc/sys/net/${path}`) === "0");
+  if (off.length === 0) return { subject, level: "ok", found: "1: the kernel forwards, as --tun needs it" };
   return {
     subject,
     level: "note",
-    found: "0: a director on TAP devices needs no forwarding here; --tun does",
-    remedy: "for --tun: sysctl -w net.ipv4.ip_forward=1",
+    found: `0 for ${off.map(([family]) => family).join(" and ")}: --tap needs no forwarding here; --tun does, in both directions`,
+    remedy: `for --tun: sysctl -w ${off.map(([, , name]) => `${name}=1`).join(" ")}; with routes=auto and IPv6 on Ethernet also net.ipv6.conf.DEVICE.proxy_ndp=1`,
   };
 }
 
+/**
+ * What comes out of a TUN device has an address that leads back into it with fullnat and tun. With nat it is a client's,
+ * whom another device leads to; and as the device has no address of its own, the loose filter drops it as well.
+ */
 function reversePath(): Finding {
   const subject = "rp_filter";
   const value = Math.max(
     ...["all", "default"].map((name) => Number(text(`/proc/sys/net/ipv4/conf/${name}/rp_filter`) ?? 0)),
   );
-  if (value !== 1) return { subject, level: "ok", found: `${value}: answers may take another way back` };
+  if (value === 0) return { subject, level: "ok", found: "0: answers may take another way back" };
   return {
     subject,
     level: "note",
-    found: "1 (strict): answers that come another way than requests went are dropped here",
-    remedy: "for --tun, and for real servers of dr and tun: sysctl -w net.ipv4.conf.all.rp_filter=2",
+    found: `${value} (${value === 1 ? "strict" : "loose"}): --tun with nat loses clients' packets here; fullnat and tun do not mind`,
+    remedy:
+      "for --tun with nat: sysctl -w net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.DEVICE.rp_filter=0; for real servers of dr and tun, where it is 1: net.ipv4.conf.all.rp_filter=2",
   };
 }
 

@@ -150,6 +150,11 @@ export class TunRoutes {
     const { netlink, table } = this;
     // Of the machine's own address the rest must go on as it did; of a server behind it fragments have no ports.
     const local = netlink.wayTo(address)?.local ?? false;
+    if (local) {
+      this.sayOnce(
+        `${address} is an address of this machine: with nat all answers from its service's port pass by the director, and who asks ${address}:${port} itself gets no answer (mode fullnat has no such limit)`,
+      );
+    }
     const rule: KernelRule = {
       family: familyOf(address),
       priority: PRIORITY_ANSWERS,

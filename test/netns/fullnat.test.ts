@@ -244,6 +244,42 @@ describe("a director whose servers know nothing of it", () => {
       expect(await curl(client.namespace, `http://${vm.address}/`)).toBe("A saw 10.1.0.2\n");
     });
 
+    it("hands clients to a program of this very machine by nat, whose answers alone are led back", async () => {
+      sysctl(vm.namespace, { "net.ipv4.conf.all.rp_filter": 0, "net.ipv4.conf.default.rp_filter": 0 });
+      await serve(vm.namespace, "A", vm.address);
+      const director = await start(
+        ...["--tun", `lvs0,netns=${vm.namespace},routes=auto`],
+        ...["--vip", `${VIP}:8080`, "--rip", `${vm.address}:80`],
+      );
+      expect(await curl(client.namespace, `http://${VIP}:8080/`)).toBe("A saw 10.1.0.2\n");
+      expect(rules(vm.namespace)).toContain(`from ${vm.address} ipproto tcp sport 80 lookup`);
+      expect(director.stderr).toContain("who asks 10.0.0.2:80 itself gets no answer");
+      expect((await director.stop()).status).toBe(0);
+      untouched(vm.namespace);
+      expect(await curl(client.namespace, `http://${vm.address}/`)).toBe("A saw 10.1.0.2\n");
+    });
+
+    it("works over IPv6", async () => {
+      const from = cloud.machine("six", "2001:db8:1::2");
+      const director6 = cloud.machine("vm6", "2001:db8::2", ["2001:db8::3", "2001:db8::100"]);
+      const server = cloud.machine("web6", "2001:db8:2::11");
+      sysctl(director6.namespace, { "net.ipv6.conf.all.forwarding": 1, "net.ipv6.conf.eth0.proxy_ndp": 1 });
+      const digest = big(5_000_000);
+      await serve(server.namespace, "A", server.address);
+      const director = await start(
+        ...["--tun", `lvs0,ip=2001:db8::3/128,netns=${director6.namespace},routes=auto`],
+        ...["--vip", "[2001:db8::100]:80", "--mode", "fullnat", "--rip", "[2001:db8:2::11]"],
+      );
+      expect(await curl(from.namespace, "http://[2001:db8::100]/")).toBe("A saw 2001:db8::3\n");
+      await download(from.namespace, "http://[2001:db8::100]/big", digest);
+      expect(await curl(from.namespace, "http://[2001:db8::100]/", "-T", network.path("big"))).toBe(digest);
+      expect(cloud.foreign()).toBe(0);
+      expect(director.stderr).not.toContain("routes=auto");
+      expect((await director.stop()).status).toBe(0);
+      expect(ip("-6", "-n", director6.namespace, "route")).not.toContain("2001:db8::100");
+      expect(ip("-6", "-n", director6.namespace, "neigh", "show", "proxy")).toBe("");
+    });
+
     it("says what the kernel still has to be told, and finds what a killed keeper left", async () => {
       sysctl(vm.namespace, { "net.ipv4.ip_forward": 0, "net.ipv4.conf.all.rp_filter": 2 });
       ip("-n", vm.namespace, "addr", "add", "10.0.0.101/32", "dev", "lo");

@@ -10,11 +10,15 @@ const EXAMPLES = `
 wlvs run --tap ext0,ip=192.168.4.133/24,bridge=br-ext --tap int0,ip=192.168.2.130/24,bridge=br-int \\
          --vip 192.168.4.133:80 --scheduler wrr --rip 192.168.2.128,weight=1 --rip 192.168.2.129,weight=2
 wlvs run --tap lan0,ip=10.0.0.2/24,gw=10.0.0.1,bridge=br0 --rules /etc/ipvsadm.rules
+wlvs run --tun lvs0,ip=10.0.0.3/32,routes=auto --vip 10.0.0.100:80 --mode fullnat --rip 10.0.1.11 --rip 10.0.1.12
 ipvsadm-save -n | wlvs run --tap lan0,ip=10.0.0.2/24 --rules - --profile kernel`;
 
 /** Flag, description. The order of the command line counts, so commander's own values are not used. */
 const OPTIONS: ReadonlyArray<readonly [string, string]> = [
-  ["--tap <spec>", "a TAP port: NAME[,ip=CIDR]...[,mac=MAC][,gw=IP][,mtu=N][,bridge=BR][,netns=NS][,persist=on]"],
+  [
+    "--tap <spec>",
+    "a TAP port (fullnat takes its clients' places from all ip=): NAME[,ip=CIDR]...[,mac=MAC][,gw=IP][,mtu=N][,bridge=BR][,netns=NS][,persist=on]",
+  ],
   ["--tun <spec>", "a TUN port: NAME[,ip=CIDR]...[,mtu=N][,netns=NS][,routes=auto]"],
   ["--vip <service>", "a service, ADDR:PORT[/tcp|/udp|/sctp]; the next four belong to it"],
   ["--scheduler <name>", "how it picks a real server (wlc)"],
@@ -61,11 +65,13 @@ export function register(program: Command, context: CliContext): void {
     // Before anything else: a signal in the middle of the start must leave nothing behind either.
     const stop = new StopSignal();
     const { loadRunConfig } = await import("../../config/load.js");
-    const config = loadRunConfig(tokens, {
-      env: context.env,
-      rules: (file) => readRules(file, context.stdin),
-      marks: (file) => readMarks(file, context.stdin),
-    });
+    const load = () =>
+      loadRunConfig(tokens, {
+        env: context.env,
+        rules: (file) => readRules(file, context.stdin),
+        marks: (file) => readMarks(file, context.stdin),
+      });
+    const config = load();
     const parsed = await Promise.race([config, stop.requested]);
     if (parsed === undefined) return;
     const { runKeeper } = await import("../../keeper/keeper.js");
@@ -73,6 +79,7 @@ export function register(program: Command, context: CliContext): void {
       config: parsed,
       version: context.version,
       stop,
+      load: tokens.some(([name]) => name === "config") ? load : undefined,
       ready: (line) => void context.stdout.write(line),
     });
   });
