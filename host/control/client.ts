@@ -25,7 +25,9 @@ import type {
   MarksInfo,
   NeighbourInfo,
   PortInfo,
+  ReloadResult,
   RouteInfo,
+  ServerHealth,
   Settings,
 } from "./director-info.js";
 import { serverKey, serviceKey } from "./keys.js";
@@ -141,6 +143,19 @@ export class RemoteIpvs implements Ipvs {
   /** `replace` forgets what was there, `apply` changes it as `nft -f` would. */
   setMarks(rules: string, how: "replace" | "apply"): Promise<void> {
     return this.call(how === "replace" ? "PUT" : "PATCH", "/v1/marks", { rules });
+  }
+
+  health(): Promise<ServerHealth[]> {
+    return this.call("GET", "/v1/health");
+  }
+
+  /** The services as they would be if every real server were up. */
+  tables(): Promise<ServiceInfo[]> {
+    return this.call("GET", "/v1/tables");
+  }
+
+  reload(): Promise<ReloadResult> {
+    return this.call("POST", "/v1/reload");
   }
 
   addService(service: ServiceConfig): Promise<void> {

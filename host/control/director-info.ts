@@ -3,6 +3,8 @@
  * director answers. Everything is plain data, ready for JSON.
  */
 
+import type { ServiceInfo } from "../ipvs/model.js";
+
 /** A port as `wlvs status` shows it. Counters are those of the core, since the start. */
 export interface PortInfo {
   readonly name: string;
@@ -79,6 +81,26 @@ export interface MarksInfo {
   readonly count: number;
 }
 
+/** What checks found out about a real server. */
+export interface ServerHealth {
+  /** As paths of the API name them. */
+  readonly service: string;
+  readonly server: string;
+  /** unknown until the first checks have ended. */
+  readonly state: "up" | "down" | "unknown";
+  /** What the last check said, when it failed. */
+  readonly problem?: string | undefined;
+  /** Milliseconds that the last check took that changed the state. */
+  readonly took?: number | undefined;
+}
+
+export interface ReloadResult {
+  /** What changed, a line each; changes of the tables as ipvsadm's command lines. */
+  readonly changes: readonly string[];
+  /** What differs and waits for a restart. */
+  readonly restart: readonly string[];
+}
+
 export interface DirectorInfo {
   status(): DirectorStatus;
   ports(): PortInfo[];
@@ -91,4 +113,9 @@ export interface DirectorInfo {
   setMarks(text: string, how: "replace" | "apply"): void;
   /** Throws an IpvsError: ENOENT for a name that is not there, EINVAL for a value that it does not take. */
   setSetting(name: string, value: number | string): void;
+  health(): ServerHealth[];
+  /** The tables as they would be if every server were up. */
+  tables(): Promise<ServiceInfo[]>;
+  /** Reads the configuration again. Throws an IpvsError, EINVAL, with all that is wrong in it, a line each. */
+  reload(): Promise<ReloadResult>;
 }

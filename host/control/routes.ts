@@ -223,6 +223,27 @@ export const ROUTES: readonly Route[] = [
   },
   {
     method: "GET",
+    path: "/v1/health",
+    summary: "What checks found out about the real servers",
+    response: z.array(schema.serverHealth),
+    handle: ({ info }) => info.health(),
+  },
+  {
+    method: "GET",
+    path: "/v1/tables",
+    summary: "The services as they would be if every real server were up",
+    response: z.array(schema.serviceInfo),
+    handle: ({ info }) => info.tables(),
+  },
+  {
+    method: "POST",
+    path: "/v1/reload",
+    summary: "Reads the configuration again and applies what is different",
+    response: schema.reloadResult,
+    handle: ({ info }) => info.reload(),
+  },
+  {
+    method: "GET",
     path: "/v1/counters",
     summary: "How frames ended: verdicts, and the reasons of drops",
     response: schema.counterInfo,

@@ -147,6 +147,14 @@ export const routeInfo = z.object({
 });
 export const marksChange = z.strictObject({ rules: z.string().max(1 << 20) });
 export const marksInfo = z.object({ rules: z.string(), count: z.int().min(0) });
+export const serverHealth = z.object({
+  service: z.string(),
+  server: z.string(),
+  state: z.enum(["up", "down", "unknown"]),
+  problem: z.string().optional(),
+  took: counter.optional(),
+});
+export const reloadResult = z.object({ changes: z.array(z.string()), restart: z.array(z.string()) });
 export const counterInfo = z.object({
   framesIn: counter,
   framesOut: counter,

@@ -3,6 +3,7 @@
  * serves when too few are left. Whatever somebody changed by hand meanwhile is respected: a server comes back as it was
  * found when it left.
  */
+import type { ServerHealth } from "../control/director-info.js";
 import { serverKey, serviceKey } from "../control/keys.js";
 import { oneLine } from "../errors.js";
 import { type Ipvs, IpvsError, type IpvsStep, type ServerConfig, type ServiceInfo } from "../ipvs/model.js";
@@ -30,15 +31,6 @@ interface ServiceState {
   sorry: boolean;
   /** By server key. */
   readonly held: Map<string, Held>;
-}
-
-export interface ServerHealth {
-  readonly service: string;
-  readonly server: string;
-  /** unknown until the first checks have ended. */
-  readonly state: "up" | "down" | "unknown";
-  readonly problem?: string | undefined;
-  readonly took?: number | undefined;
 }
 
 export class Failover {
@@ -130,6 +122,19 @@ export class Failover {
     if (now === undefined) held.delete(key);
     else held.set(key, { ...found, server: now });
     return true;
+  }
+
+  /** Whether a server is out of the table because it is down. */
+  isOut(service: ServiceInfo["id"], server: ServerConfig["id"]): boolean {
+    const held = this.states.get(serviceKey(service))?.held.get(serverKey(server));
+    return held !== undefined && held.weight === undefined;
+  }
+
+  /** Somebody changed the tables: who is down goes out again. */
+  settleAll(): Promise<void> {
+    return this.inTurn(async () => {
+      for (const state of this.states.values()) await this.settle(state);
+    });
   }
 
   close(): void {

@@ -1,5 +1,7 @@
 /** The director's process: no privileges, descriptors from the keeper; ends when the keeper does. */
 import type { RunConfig, SourcedStep } from "../config/config.js";
+import { diffTables } from "../config/diff.js";
+import type { ReloadResult } from "../control/director-info.js";
 import { createControlServer } from "../control/server.js";
 import { Engine, type EnginePort } from "../engine/engine.js";
 import { exitStatusOf, LvsError, oneLine } from "../errors.js";
@@ -10,11 +12,15 @@ import { type Ipvs, IpvsError, type IpvsStep } from "../ipvs/model.js";
 import { createLog } from "../log.js";
 import { Marks } from "../marks/marks.js";
 import * as native from "../port/native.js";
+import { observed, TABLE_CHANGES, withHeld } from "./changes.js";
 import { EngineInfo } from "./info.js";
 import type { Start, ToDirector, ToKeeper } from "./messages.js";
-import { wantedRoutes, withRoutes } from "./wanted-routes.js";
+import { applyConfig } from "./reload.js";
+import { type SavedTables, Throttle, tableOf } from "./tables-report.js";
+import { wantedRoutes } from "./wanted-routes.js";
 
 const SIGTERM = 15;
+const EINVAL = 22;
 /** A stop that hangs is ended by force. */
 const STOP_MS = 2000;
 
@@ -46,6 +52,9 @@ let stop: () => Promise<void> = async () => {};
 /** Changes that wait for the keeper's routes, by number. */
 const unrouted = new Map<number, () => void>();
 let reloadMarks: (text: string) => void = () => {};
+/** Reloads that were asked for here, by number. */
+const reloads = new Map<number, { done(result: ReloadResult): void; failed(error: unknown): void }>();
+let reconfigure: (config: RunConfig) => Promise<ReloadResult> = async () => ({ changes: [], restart: [] });
 let learn: (news: readonly Health[]) => void = () => {};
 let ending = false;
 
@@ -65,7 +74,8 @@ function fail(error: unknown): void {
 }
 
 async function start(message: Start): Promise<void> {
-  const { config, ports, version } = message;
+  const { ports, version, tables } = message;
+  let { config } = message;
   const log = createLog(config.logLevel, "director");
   const engine = new Engine({
     ports,
@@ -83,12 +93,13 @@ async function start(message: Start): Promise<void> {
   });
   stop = () => engine.stop();
   configure(engine, config, ports);
-  for (const step of config.steps) await apply(engine.ipvs, step);
+  for (const step of tables === undefined ? config.steps : stepsOf(tables)) await apply(engine.ipvs, step);
   const marks = new Marks(
     engine.control,
     config.ports.map(({ name }) => name),
   );
-  if (config.marks !== undefined) marks.replace(config.marks.text);
+  const markRules = tables?.marks ?? config.marks?.text;
+  if (markRules !== undefined) marks.replace(markRules);
   reloadMarks = (text) => {
     try {
       marks.replace(text);
@@ -97,30 +108,61 @@ async function start(message: Start): Promise<void> {
       log.error(`firewall marks stay as they were: ${oneLine(error)}`);
     }
   };
-  if (config.timeouts !== undefined) await engine.ipvs.setTimeouts(config.timeouts);
+  for (const [name, value] of tables?.settings ?? []) engine.control.setting(name, value);
+  const timeouts = tables?.timeouts ?? config.timeouts;
+  if (timeouts !== undefined) await engine.ipvs.setTimeouts(timeouts);
   const failover = new Failover(engine.ipvs, log);
-  const health = config.health ?? [];
-  await failover.configure(health);
+  await failover.configure(config.health ?? []);
   learn = (news) => void failover.learn(news);
   await engine.start();
   const led = config.ports.some(({ routes }) => routes === "auto");
-  const leadHere = () => askForRoutes(engine.ipvs, config);
+  const whole = async () => failover.whole(await engine.ipvs.services());
+  const leadHere = () => askForRoutes({ services: whole }, config);
   if (led) await leadHere();
+  const report = new Throttle(async () => {
+    const services = (await whole()).map(tableOf);
+    const settings = Object.entries(info.settings()).map(([name, value]) => [name, `${value}`] as const);
+    const state: SavedTables = { services, settings, timeouts: await engine.ipvs.timeouts(), marks: marks.text() };
+    tell({ type: "tables", tables: state });
+  });
+  const changed = async () => {
+    await failover.settleAll();
+    report.changed();
+    if (led) await leadHere();
+  };
+  reconfigure = async (next) => {
+    const place = { control: engine.control, ipvs: engine.ipvs, failover, reloadMarks };
+    const result = await applyConfig(place, config, next);
+    config = next;
+    tell({ type: "applied", config });
+    tell({ type: "checks", targets: targetsOf(config.health ?? []) });
+    await changed();
+    engine.wake();
+    log.info({ event: "config.reloaded", ...result }, `reloaded: ${result.changes.length} changes`);
+    if (result.restart.length > 0) log.warn({ event: "config.restart" }, `for a restart: ${result.restart.join(", ")}`);
+    return result;
+  };
+  const info: EngineInfo = new EngineInfo(engine, config, ports, version, marks, {
+    health: () => failover.health(),
+    tables: whole,
+    reload: askForReload,
+  });
   const server = await createControlServer({
-    ipvs: led ? withRoutes(engine.ipvs, leadHere) : engine.ipvs,
-    info: new EngineInfo(engine, config, ports, version, marks),
+    ipvs: observed(withHeld(engine.ipvs, failover), TABLE_CHANGES, changed),
+    info: observed(info, ["setSetting", "setMarks"], changed),
     socketPath: config.socket,
     fd: message.socketFd,
     listen: config.listen,
   });
   stop = async () => {
     failover.close();
+    report.close();
     await Promise.all([server.close(), engine.stop()]);
   };
   if (ending) return;
   engine.wake();
   log.info({ workers: config.workers, ports: ports.map(({ name }) => name) }, "forwarding");
-  if (health.length > 0) tell({ type: "checks", targets: targetsOf(health) });
+  tell({ type: "checks", targets: targetsOf(config.health ?? []) });
   tell({ type: "ready" });
 }
 
@@ -153,8 +195,39 @@ function configure(engine: Engine, config: RunConfig, ports: readonly EnginePort
 
 let asked = 0;
 
+function stepsOf({ services }: SavedTables): SourcedStep[] {
+  const from = "the tables of the director before";
+  return diffTables([], services).map((step) => ({ from, step }));
+}
+
+/** Has the keeper read the configuration again. */
+function askForReload(): Promise<ReloadResult> {
+  const number = ++asked;
+  return new Promise((done, failed) => {
+    reloads.set(number, { done, failed });
+    tell({ type: "reload", number });
+  });
+}
+
+function takeConfig(config: RunConfig, number: number | undefined): void {
+  const asker = number === undefined ? undefined : reloads.get(number);
+  if (number !== undefined) reloads.delete(number);
+  reconfigure(config).then(
+    (result) => asker?.done(result),
+    (error) => {
+      process.stderr.write(`wlvs: nothing is reloaded: ${oneLine(error)}\n`);
+      asker?.failed(error);
+    },
+  );
+}
+
+function refuseReload(message: string, number: number): void {
+  reloads.get(number)?.failed(new IpvsError("EINVAL", EINVAL, message));
+  reloads.delete(number);
+}
+
 /** Has the keeper lead the addresses of all services here; resolves when it has. */
-async function askForRoutes(ipvs: Ipvs, config: RunConfig): Promise<void> {
+async function askForRoutes(ipvs: Pick<Ipvs, "services">, config: RunConfig): Promise<void> {
   const wanted = await wantedRoutes(ipvs, config);
   const number = ++asked;
   await new Promise<void>((resolve) => {
@@ -218,6 +291,8 @@ if (!process.connected) end(0);
 process.on("message", (message: ToDirector) => {
   if (message.type === "start") start(message).catch(fail);
   else if (message.type === "health") learn(message.health);
+  else if (message.type === "config") takeConfig(message.config, message.number);
+  else if (message.type === "refused") refuseReload(message.message, message.number);
   else if (message.type === "routed") unrouted.get(message.number)?.();
   else reloadMarks(message.text);
 });

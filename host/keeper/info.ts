@@ -29,6 +29,9 @@ const ROUTE_KINDS = [undefined, "local", "unreachable"] as const;
 const EINVAL = 22;
 const ENOENT = 2;
 
+/** What is known of the director beside its tables. */
+export type Surroundings = Pick<DirectorInfo, "health" | "tables" | "reload">;
+
 export class EngineInfo implements DirectorInfo {
   private readonly engine: Engine;
   private readonly config: RunConfig;
@@ -36,8 +39,21 @@ export class EngineInfo implements DirectorInfo {
   private readonly version: string;
   private readonly markRules: Marks;
   private readonly view: DataView;
+  readonly health: DirectorInfo["health"];
+  readonly tables: DirectorInfo["tables"];
+  readonly reload: DirectorInfo["reload"];
 
-  constructor(engine: Engine, config: RunConfig, ports: readonly EnginePort[], version: string, markRules: Marks) {
+  constructor(
+    engine: Engine,
+    config: RunConfig,
+    ports: readonly EnginePort[],
+    version: string,
+    markRules: Marks,
+    surroundings: Surroundings,
+  ) {
+    this.health = surroundings.health;
+    this.tables = surroundings.tables;
+    this.reload = surroundings.reload;
     this.engine = engine;
     this.markRules = markRules;
     this.config = config;

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import type { MarksSpec, RunConfig } from "../config/config.js";
 import { readMarks } from "../config/rules.js";
 import { corePath } from "../core/instance.js";
-import { LvsError, oneLine } from "../errors.js";
+import { LvsError, oneLine, usage } from "../errors.js";
 import { createLog, type Logger } from "../log.js";
 import { CheckerProcesses } from "./checkers.js";
 import { Devices } from "./devices.js";
@@ -15,6 +15,7 @@ import type { ToDirector, ToKeeper } from "./messages.js";
 import { boundChildren } from "./privileges.js";
 import type { StopSignal } from "./signals.js";
 import { type ControlSocket, openControlSocket } from "./socket.js";
+import type { SavedTables } from "./tables-report.js";
 import { TunRoutes } from "./tun-routes.js";
 import { barred, findGroup, findUser, type User } from "./user.js";
 
@@ -34,6 +35,8 @@ export interface KeeperOptions {
   readonly config: RunConfig;
   readonly version: string;
   readonly stop: StopSignal;
+  /** Reads the configuration again; absent when there is no file that could have changed. */
+  readonly load?: (() => Promise<RunConfig>) | undefined;
   /** Called once, when frames flow. */
   ready(line: string): void;
 }
@@ -50,6 +53,10 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   let routes: TunRoutes | undefined;
   let supervisor: Supervisor | undefined;
   const reload = () => {
+    if (options.load !== undefined) {
+      void supervisor?.readAgain();
+      return;
+    }
     const file = config.marks?.file;
     if (file === undefined || file === "-") {
       log.info("nothing to reload: services come from the command line");
@@ -124,6 +131,9 @@ class Supervisor {
   private readonly checkers: CheckerProcesses;
   private announced = false;
   private marks: MarksSpec | undefined;
+  private config: RunConfig;
+  /** What a director that died leaves to the next. */
+  private tables: SavedTables | undefined;
   private director: ChildProcess | undefined;
 
   constructor(
@@ -135,6 +145,7 @@ class Supervisor {
     log: Logger,
   ) {
     this.options = options;
+    this.config = options.config;
     this.marks = options.config.marks;
     this.devices = devices;
     this.socket = socket;
@@ -146,6 +157,21 @@ class Supervisor {
 
   close(): void {
     this.checkers.close();
+  }
+
+  /** Reads the configuration again: for a director that asked, or for a signal. A bad one changes nothing. */
+  async readAgain(number?: number): Promise<void> {
+    try {
+      if (this.options.load === undefined) throw usage("nothing to reload: the director was started without --config");
+      const config = await this.options.load();
+      for (const warning of config.warnings) this.log.warn(warning);
+      this.tell({ type: "config", config, number });
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      const event = "config.refused";
+      for (const line of message.split("\n")) this.log.error({ event }, `nothing is reloaded: ${line}`);
+      if (number !== undefined) this.tell({ type: "refused", message, number });
+    }
   }
 
   /** A director that is gone is followed by one that starts with what there is then. */
@@ -170,6 +196,8 @@ class Supervisor {
       const wait = Math.min(BACKOFF_LEAST_MS * 2 ** (deaths - 1), BACKOFF_MOST_MS);
       this.log.error({ deaths, wait }, `the director died: ${reason}; starting it again`);
       await Promise.race([new Promise((resolve) => setTimeout(resolve, wait)), stop.requested]);
+      // Whoever cannot start with what the one before left may with what the configuration says.
+      if (end.how === "failed") this.tables = undefined;
       this.devices.revive();
     }
   }
@@ -183,7 +211,8 @@ class Supervisor {
   /** Starts a director and stays with it until it has ended. */
   private oneDirector(): Promise<End> {
     const { version, stop } = this.options;
-    const config = { ...this.options.config, marks: this.marks };
+    const config = { ...this.config, marks: this.marks };
+    const { tables } = this;
     const descriptors: number[] = [this.socket.fd];
     const ports = this.devices.ports.map((port) => ({
       ...port,
@@ -225,6 +254,19 @@ class Supervisor {
           failure = new LvsError(message.status === 2 ? "ERR_LVS_USAGE" : "ERR_LVS_DIRECTOR", message.message);
           return;
         }
+        if (message.type === "tables") {
+          this.tables = message.tables;
+          return;
+        }
+        if (message.type === "reload") {
+          void this.readAgain(message.number);
+          return;
+        }
+        if (message.type === "applied") {
+          this.config = message.config;
+          this.marks = message.config.marks;
+          return;
+        }
         if (message.type === "checks") {
           this.checkers.watch(message.targets);
           return;
@@ -240,7 +282,7 @@ class Supervisor {
         const names = config.ports.map(({ name }) => name).join(" ");
         this.options.ready(`wlvs: forwarding on ${names}, control ${config.socket}\n`);
       });
-      child.send({ type: "start", config, version, ports, socketFd: FIRST_FD } satisfies ToDirector, () => {
+      child.send({ type: "start", config, version, ports, tables, socketFd: FIRST_FD } satisfies ToDirector, () => {
         // A director that dies this early says so by its exit.
       });
       void stop.requested.then(() => {

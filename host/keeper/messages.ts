@@ -3,13 +3,17 @@ import type { RunConfig } from "../config/config.js";
 import type { EnginePort } from "../engine/engine.js";
 import type { Target } from "../health/checker.js";
 import type { Health } from "../health/monitor.js";
+import type { SavedTables } from "./tables-report.js";
 import type { WantedRoutes } from "./tun-routes.js";
 
 export type ToDirector =
   | Start
   | { readonly type: "marks"; readonly text: string }
   | { readonly type: "routed"; readonly number: number }
-  | { readonly type: "health"; readonly health: readonly Health[] };
+  | { readonly type: "health"; readonly health: readonly Health[] }
+  /** Another configuration; the number of the "reload" that asked for it. */
+  | { readonly type: "config"; readonly config: RunConfig; readonly number: number | undefined }
+  | { readonly type: "refused"; readonly message: string; readonly number: number };
 
 export interface Start {
   readonly type: "start";
@@ -18,12 +22,19 @@ export interface Start {
   /** With the numbers that the descriptors have in the director. */
   readonly ports: readonly EnginePort[];
   readonly socketFd: number;
+  /** What a director that died left. */
+  readonly tables: SavedTables | undefined;
 }
 
 export type ToKeeper =
   | { readonly type: "ready" }
   /** routes=auto: what the kernel is to lead to us; answered by "routed" with the same number. */
   | { readonly type: "routes"; readonly wanted: WantedRoutes; readonly number: number }
+  /** Somebody wants the configuration to be read again; answered by "config" or "refused" with the same number. */
+  | { readonly type: "reload"; readonly number: number }
+  /** The configuration of the last "config" is the running one. */
+  | { readonly type: "applied"; readonly config: RunConfig }
+  | { readonly type: "tables"; readonly tables: SavedTables }
   /** What is to be checked from now on. */
   | { readonly type: "checks"; readonly targets: readonly Target[] }
   | { readonly type: "failed"; readonly message: string; readonly status: number };

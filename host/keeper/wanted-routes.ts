@@ -3,23 +3,12 @@ import type { RunConfig } from "../config/config.js";
 import type { Ipvs } from "../ipvs/model.js";
 import type { AnsweringServer, WantedRoutes } from "./tun-routes.js";
 
-const CHANGES = new Set<PropertyKey>([
-  "addService",
-  "editService",
-  "removeService",
-  "addServer",
-  "editServer",
-  "removeServer",
-  "flush",
-  "transaction",
-]);
-
 function host(address: string): string {
   return `${address}/${address.includes(":") ? 128 : 32}`;
 }
 
 /** What the services that there are now need, besides the port's own addresses and the networks of mark services. */
-export async function wantedRoutes(ipvs: Ipvs, config: RunConfig): Promise<WantedRoutes> {
+export async function wantedRoutes(ipvs: Pick<Ipvs, "services">, config: RunConfig): Promise<WantedRoutes> {
   const port = config.ports.find(({ routes }) => routes === "auto");
   const networks = new Set(port?.addresses.map((text) => host(text.slice(0, text.lastIndexOf("/")))));
   for (const route of config.routes) if ("kind" in route) networks.add(route.to);
@@ -34,20 +23,4 @@ export async function wantedRoutes(ipvs: Ipvs, config: RunConfig): Promise<Wante
     }
   }
   return { networks: [...networks], servers: [...servers.values()] };
-}
-
-/** The same tables; whoever changes them hears of it when the routes are changed too. */
-export function withRoutes(ipvs: Ipvs, changed: () => Promise<void>): Ipvs {
-  return new Proxy(ipvs, {
-    get(target, name) {
-      const value = Reflect.get(target, name, target) as unknown;
-      if (typeof value !== "function") return value;
-      const call = value.bind(target) as (...args: unknown[]) => unknown;
-      if (!CHANGES.has(name)) return call;
-      return async (...args: unknown[]) => {
-        await call(...args);
-        await changed();
-      };
-    },
-  });
 }

@@ -104,6 +104,9 @@ function infoOf(engine: MemoryEngine, marks: Marks): DirectorInfo {
     settings: () => ({}),
     marks: () => ({ rules: marks.text(), count: marks.count() }),
     setMarks: (text, how) => (how === "replace" ? marks.replace(text) : marks.apply(text)),
+    health: () => [],
+    tables: () => engine.ipvs.services(),
+    reload: async () => ({ changes: [], restart: [] }),
     setSetting: (name, value) => engine.control.setting(name, `${value}`),
   };
 }

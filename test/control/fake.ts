@@ -165,6 +165,15 @@ export class FakeInfo implements DirectorInfo {
     if (text.includes("?")) throw new IpvsError("EINVAL", 22, 'mark rules, line 1: what is "?"?');
     this.marksText = how === "replace" ? text : this.marksText + text;
   }
+  health() {
+    return [{ service: "tcp:192.168.4.133:80", server: "192.168.2.128:80", state: "up" as const, took: 0.4 }];
+  }
+  tables() {
+    return Promise.resolve([]);
+  }
+  reload() {
+    return Promise.resolve({ changes: [], restart: [] });
+  }
   setSetting(name: string, value: number | string): void {
     if (!(name in this.values)) throw new IpvsError("ENOENT", 2, `no setting ${name}`);
     this.values[name] = value;

@@ -1,0 +1,76 @@
+/** `wlvs check`: whether a configuration file is right, and what it would change. */
+import type { Command } from "commander";
+import { diffTables, stepText, tablesOf } from "../../config/diff.js";
+import { loadRunConfig } from "../../config/load.js";
+import { readMarks, readRules } from "../../config/rules.js";
+import { jsonSchema } from "../../config/schema.js";
+import { LvsError, usage } from "../../errors.js";
+import type { CliContext } from "../context.js";
+import { examples } from "../help.js";
+
+interface Options {
+  readonly socket?: string;
+  readonly schema?: boolean;
+  readonly json?: boolean;
+}
+
+export function register(program: Command, context: CliContext): void {
+  const command = program
+    .command("check")
+    .summary("check a configuration file")
+    .description(
+      "Says what is wrong in a configuration file, each mistake with its line, or that nothing is; and, when a director\n" +
+        "runs, what 'wlvs reload' with this file would change, as command lines of ipvsadm.",
+    )
+    .argument("[file]", "the file")
+    .option("--socket <path>", "control socket (default: $WLVS_SOCKET, or /run/wlvs.sock)")
+    .option("--schema", "print the JSON Schema of the file instead, for editors")
+    .option("--json", "the changes as JSON")
+    .action(async (file: string | undefined, options: Options) => {
+      if (options.schema) {
+        context.stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
+        return;
+      }
+      if (file === undefined) throw usage("check: name the file");
+      context.exitStatus = await check(file, options, context);
+    });
+  examples(command, "wlvs check /etc/wlvs.yaml\nwlvs check --schema >wlvs.schema.json");
+}
+
+async function check(file: string, options: Options, context: CliContext): Promise<number> {
+  const sources = {
+    env: context.env,
+    rules: (name: string) => readRules(name, context.stdin),
+    marks: (name: string) => readMarks(name, context.stdin),
+  };
+  const config = await loadRunConfig([["config", file]], sources).catch((error: unknown) => {
+    if (!(error instanceof LvsError) || error.code !== "ERR_LVS_USAGE") throw error;
+    // All of it, a line each.
+    context.stderr.write(`${error.message}\n`);
+    return undefined;
+  });
+  if (config === undefined) return 2;
+  for (const warning of config.warnings) context.stderr.write(`warning: ${warning}\n`);
+  const tables = tablesOf(config.steps.map(({ step }) => step));
+  const servers = tables.reduce((sum, table) => sum + table.servers.length, 0);
+  const checked = (config.health ?? []).reduce((sum, service) => sum + service.servers.length, 0);
+  const counts = `${config.ports.length} ports, ${tables.length} services, ${servers} real servers, ${checked} of them checked`;
+  const director = await context.director(options.socket);
+  const running = await director.tables().catch((error: unknown) => {
+    if (options.socket !== undefined || !(error instanceof LvsError)) throw error;
+    return undefined;
+  });
+  const steps = running === undefined ? undefined : diffTables(running, tables);
+  if (options.json) {
+    context.stdout.write(`${JSON.stringify({ file, steps: steps ?? null }, null, 2)}\n`);
+    return 0;
+  }
+  context.stdout.write(`${file} is right: ${counts}\n`);
+  if (steps === undefined) context.stdout.write("no director is running that it could be compared with\n");
+  else if (steps.length === 0) context.stdout.write("the running director has these services\n");
+  else {
+    context.stdout.write(`the running director differs; a reload would do:\n`);
+    for (const step of steps) context.stdout.write(`  ${stepText(step)}\n`);
+  }
+  return 0;
+}

@@ -1,0 +1,124 @@
+/** Services as YAML: alone, or into a file that a person wrote. */
+import { Document, isMap, isSeq, parseDocument, type YAMLMap, type YAMLSeq } from "yaml";
+import { endpoint, serverKey, serviceKey } from "../control/keys.js";
+import type { ForwardingName, ServerConfig, ServiceConfig } from "../ipvs/model.js";
+import { formatSchedulerFlags } from "../ipvs/scheduler-flags.js";
+import { diffTables, stepText, type Table, tablesOf } from "./diff.js";
+import { parseConfigFile } from "./file.js";
+
+type Entry = Record<string, unknown>;
+
+const MODES: Readonly<Record<ForwardingName, string>> = {
+  nat: "nat",
+  dr: "dr",
+  tunnel: "tun",
+  fullnat: "fullnat",
+  local: "dr",
+  bypass: "dr",
+};
+
+export function servicesText(services: readonly Table[]): string {
+  return String(new Document({ services: services.map((service) => entryOf(service)) }));
+}
+
+function entryOf(service: Table): Entry {
+  return {
+    ...serviceEntry(service),
+    servers: service.servers.map((server) => serverEntry(server, service, undefined)),
+  };
+}
+
+function serviceEntry({ id, ...service }: ServiceConfig): Entry {
+  const flags = formatSchedulerFlags(service.scheduler, service.schedulerFlags);
+  const mask = service.persistenceNetmask;
+  const whole = id.family === 6 ? service.persistencePrefix === 128 : mask === undefined || mask === "255.255.255.255";
+  return {
+    ...("mark" in id
+      ? { mark: id.mark, ...(id.family === 6 && { family: 6 }) }
+      : {
+          vip: endpoint(id.family, id.address, id.port),
+          ...(id.protocol !== "tcp" && { protocol: id.protocol }),
+        }),
+    scheduler: service.scheduler,
+    ...(flags !== "" && { flags: flags.split(",") }),
+    ...(service.persistence !== undefined && { persistent: service.persistence }),
+    ...(!whole && { granularity: id.family === 6 ? service.persistencePrefix : mask }),
+    ...(service.persistenceEngine !== undefined && { engine: service.persistenceEngine }),
+    ...(service.onePacket && { one_packet: true }),
+  };
+}
+
+/** `usual` is the mode that servers of the service have unless they say otherwise. */
+function serverEntry(server: ServerConfig, service: ServiceConfig, usual: string | undefined): Entry {
+  const { id, forwarding, weight, upperThreshold, lowerThreshold, tunnel } = server;
+  const mode = MODES[forwarding];
+  const samePort = !("mark" in service.id) && id.port === service.id.port;
+  const bare = id.family === 6 ? `[${id.address}]` : id.address;
+  const plain = tunnel === undefined || tunnel.type === "ipip" || forwarding !== "tunnel";
+  return {
+    rip: samePort && mode !== "nat" && mode !== "fullnat" ? bare : endpoint(id.family, id.address, id.port),
+    weight,
+    ...(mode !== (usual ?? "nat") && { mode }),
+    ...(upperThreshold !== 0 && { upper: upperThreshold }),
+    ...(lowerThreshold !== 0 && { lower: lowerThreshold }),
+    ...(!plain && {
+      tunnel: { type: tunnel.type, ...(tunnel.port !== 0 && { port: tunnel.port }), checksum: tunnel.checksum },
+    }),
+  };
+}
+
+/** Brings a file up to date. The file has to be right. */
+export function mergeServices(
+  name: string,
+  text: string,
+  running: readonly Table[],
+): { text: string; changes: string[] } {
+  const file = parseConfigFile(name, text);
+  const said = tablesOf(file.steps.map(({ step }) => step));
+  const steps = diffTables(said, running);
+  if (steps.length === 0) return { text, changes: [] };
+  const document = parseDocument(text);
+  let list = document.get("services") as YAMLSeq | undefined;
+  if (!isSeq(list)) {
+    document.set("services", document.createNode([]));
+    list = document.get("services") as unknown as YAMLSeq;
+  }
+  // In the order of the file, as it was read.
+  const nodes = new Map(said.map(({ id }, at) => [serviceKey(id), list.items[at] as YAMLMap]));
+  const place = new Map(said.map((table) => [serviceKey(table.id), table]));
+  const wanted = new Map(running.map((table) => [serviceKey(table.id), table]));
+  for (const [key, node] of nodes) if (!wanted.has(key)) list.items.splice(list.items.indexOf(node), 1);
+  for (const [key, table] of wanted) {
+    const node = nodes.get(key);
+    if (node === undefined) list.add(document.createNode(entryOf(table)));
+    else mergeService(document, node, place.get(key)!, table);
+  }
+  return { text: String(document), changes: steps.map(stepText) };
+}
+
+function mergeService(document: Document, node: YAMLMap, before: Table, after: Table): void {
+  update(document, node, serviceEntry(before), serviceEntry(after));
+  const usual = (node.get("mode") as string | undefined) ?? "nat";
+  let list = node.get("servers") as YAMLSeq | undefined;
+  if (!isSeq(list)) {
+    node.set("servers", document.createNode([]));
+    list = node.get("servers") as YAMLSeq;
+  }
+  const nodes = new Map(before.servers.map(({ id }, at) => [serverKey(id), list.items[at] as YAMLMap]));
+  const place = new Map(before.servers.map((server) => [serverKey(server.id), server]));
+  const wanted = new Map(after.servers.map((server) => [serverKey(server.id), server]));
+  for (const [key, one] of nodes) if (!wanted.has(key)) list.items.splice(list.items.indexOf(one), 1);
+  for (const [key, server] of wanted) {
+    const one = nodes.get(key);
+    if (!isMap(one)) list.add(document.createNode(serverEntry(server, after, usual)));
+    else update(document, one, serverEntry(place.get(key)!, before, usual), serverEntry(server, after, usual));
+  }
+}
+
+/** Sets what differs, and leaves how the rest is written. */
+function update(document: { createNode(value: unknown): unknown }, node: YAMLMap, before: Entry, after: Entry): void {
+  for (const key of Object.keys(before)) if (!(key in after)) node.delete(key);
+  for (const [key, value] of Object.entries(after)) {
+    if (JSON.stringify(before[key]) !== JSON.stringify(value)) node.set(key, document.createNode(value));
+  }
+}
