@@ -1,5 +1,4 @@
-// tsc writes plain files; the commands among them are to be run, by `npx` from here too. Without the links npx would
-// install this folder into its cache, which builds everything anew.
+// tsc writes plain files; the commands among them are to be run, and to be found in node_modules/.bin.
 import { chmodSync, existsSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 
 const LINKS = "node_modules/.bin";
