@@ -1,6 +1,8 @@
 /** A director in this process, as ipvsadm sees it: refusals come in the kernel's order, with the kernel's errnos. */
 import * as Errno from "../../assembly/layout/errno.js";
 import * as Memory from "../../assembly/layout/memory.js";
+import * as Server from "../../assembly/layout/server.js";
+import { addressBytes } from "../address.js";
 import type {
   ConnectionInfo,
   DaemonInfo,
@@ -38,11 +40,13 @@ export class LocalIpvs implements Ipvs {
   readonly tables: Tables;
   private readonly control: Control;
   private readonly options: LocalIpvsOptions;
+  private readonly view: DataView;
   private readonly running: DaemonInfo[] = [];
 
   constructor(control: Control, options: LocalIpvsOptions = {}) {
     this.control = control;
     this.tables = new Tables(control.memory);
+    this.view = new DataView(control.memory.buffer);
     this.options = options;
   }
 
@@ -193,8 +197,22 @@ export class LocalIpvs implements Ipvs {
     for (const server of service.servers) this.control.serverAdd(service.id, server);
   }
 
+  /** Compares records, not texts: the data path may be waiting while a transaction looks for servers among thousands. */
   private findServer(service: ServiceId, id: ServerId): ServerInfo | undefined {
-    return this.snapshot(service)?.servers.find((server) => isSameServer(server.id, id));
+    const at = this.control.serviceFind(service);
+    if (at === 0) return undefined;
+    const { view } = this;
+    const { bytes } = addressBytes(id.address);
+    const wanted = new DataView(bytes.buffer, bytes.byteOffset);
+    const words = id.family === 4 ? 1 : 4;
+    for (const server of this.tables.serverRecords(at)) {
+      if (view.getUint16(server + Server.PORT, false) !== id.port) continue;
+      if (view.getUint8(server + Server.FAMILY) !== id.family) continue;
+      let same = 0;
+      while (same < words && view.getUint32(server + Server.ADDRESS + 4 * same) === wanted.getUint32(4 * same)) same++;
+      if (same === words) return this.tables.server(server);
+    }
+    return undefined;
   }
 
   /** The record of a service that must be there. */
@@ -240,10 +258,6 @@ export class LocalIpvs implements Ipvs {
     if (this.findServer(service, server) === undefined) throw ipvsError(Errno.ENOENT, "remove server");
     this.control.serverRemove(service, server);
   }
-}
-
-function isSameServer(a: ServerId, b: ServerId): boolean {
-  return a.family === b.family && a.port === b.port && a.address === b.address;
 }
 
 /** Scheduler first, then the persistence engine, then an IPv6 prefix: the order of the kernel's refusals. */
