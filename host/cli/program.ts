@@ -61,18 +61,18 @@ Examples:
 
 /** The program with the command `name` in full and the others by name: enough for every help text and every error. */
 export async function createProgram(context: CliContext, name?: string): Promise<Command> {
-  const isKnown = ENTRIES.some((entry) => entry.name === name);
+  const help = ENTRIES.some((entry) => entry.name === name) ? `wlvs ${name} --help` : "wlvs --help";
   const program = new Command("wlvs")
     .description("The Linux Virtual Server without the kernel module: an L4 load balancer on TAP and TUN devices.")
     .version(context.version, "-V, --version", "show the version")
     .helpOption("-h, --help", "show help")
     .helpCommand("help [command]", "show help for a command")
     .usage("COMMAND [options]")
-    .showHelpAfterError(isKnown ? `(see 'wlvs ${name} --help')` : "(see 'wlvs --help')")
     .configureOutput({
       writeOut: (text) => void context.stdout.write(text),
       writeErr: (text) => void context.stderr.write(text),
-      outputError: (text, write) => write(text.replace(/^error: /, "wlvs: ")),
+      outputError: (text, write) =>
+        write(`${text.replace(/^error: /, "wlvs: ").trimEnd().replaceAll("\n", " ")} (see '${help}')\n`),
       getOutHelpWidth: () => context.stdout.columns ?? 110,
       getErrHelpWidth: () => context.stderr.columns ?? 110,
     })

@@ -94,16 +94,16 @@ describe("help", () => {
 
 describe("usage errors end with status 2", () => {
   it.each([
-    [["frobnicate"], "wlvs: unknown command 'frobnicate'\n(see 'wlvs --help')\n"],
-    [["statsu"], "wlvs: unknown command 'statsu'\n(Did you mean status?)\n(see 'wlvs --help')\n"],
-    [["status", "--jsn"], "wlvs: unknown option '--jsn'\n(Did you mean --json?)\n(see 'wlvs status --help')\n"],
+    [["frobnicate"], "wlvs: unknown command 'frobnicate' (see 'wlvs --help')\n"],
+    [["statsu"], "wlvs: unknown command 'statsu' (Did you mean status?) (see 'wlvs --help')\n"],
+    [["status", "--jsn"], "wlvs: unknown option '--jsn' (Did you mean --json?) (see 'wlvs status --help')\n"],
     [["status", "more"], /^wlvs: too many arguments for 'status'/],
-    [["lab"], "wlvs: missing required argument 'method'\n(see 'wlvs lab --help')\n"],
+    [["lab"], "wlvs: missing required argument 'method' (see 'wlvs lab --help')\n"],
     [["lab", "gre"], "wlvs: lab: nat, dr or tun, not 'gre'\n"],
     [["lab", "nat", "--server", "apache"], "wlvs: lab --server: builtin or nginx, not 'apache'\n"],
     [["lab", "nat", "--requests", "0"], /^wlvs: option '--requests <n>' argument '0' is invalid/],
     [["lab", "nat", "--servers", "101"], /It takes a number from 1 to 100\./],
-    [["realserver", "dr"], "wlvs: required option '--vip <address>' not specified\n(see 'wlvs realserver --help')\n"],
+    [["realserver", "dr"], "wlvs: required option '--vip <address>' not specified (see 'wlvs realserver --help')\n"],
     [["realserver", "nat", "--vip", "192.168.4.133"], "wlvs: realserver: dr or tun, not 'nat'\n"],
     [["realserver", "dr", "--vip", "192.168.4"], "wlvs: realserver --vip: not an address: 192.168.4\n"],
   ])("%j", async (argv, message) => {
