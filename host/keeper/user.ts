@@ -11,9 +11,13 @@ export interface User {
 
 function entries(file: string): string[][] {
   try {
-    return readFileSync(file, "utf8")
-      .split("\n")
-      .map((line) => line.split(":"));
+    return (
+      readFileSync(file, "utf8")
+        .split("\n")
+        .map((line) => line.split(":"))
+        // The last line is empty, and NIS has lines that name nobody.
+        .filter(([name, , id]) => name !== "" && /^\d+$/.test(id ?? ""))
+    );
   } catch (error) {
     throw new LvsError("ERR_LVS_FILE", `cannot read ${file}`, error);
   }
