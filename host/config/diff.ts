@@ -74,7 +74,7 @@ function serverText({ forwarding, weight, upperThreshold, lowerThreshold, tunnel
   return JSON.stringify([forwarding, weight, upperThreshold, lowerThreshold, how]);
 }
 
-function netmask(prefix: number): string {
+export function netmask(prefix: number): string {
   const word = prefix === 0 ? 0 : (0xffffffff << (32 - prefix)) >>> 0;
   return [24, 16, 8, 0].map((shift) => (word >>> shift) & 255).join(".");
 }

@@ -100,6 +100,8 @@ class Reader {
     const { value } = this.document;
     this.ports();
     for (const [at, route] of (value.routes ?? []).entries()) {
+      // Errors name a route by where it leads, or by whom it leads through.
+      if (route.via !== undefined) this.places.push([`--route ${route.via}`, ["routes", at]]);
       const how = route.via !== undefined ? `via=${route.via}` : route.local === true ? "local" : undefined;
       if (how === undefined) this.wrong(["routes", at], "write via: an address, or local: true");
       else
@@ -248,13 +250,16 @@ class Reader {
       const given = one.check ?? entry.check;
       if (given === undefined || given === false) continue;
       const checkPlace = one.check === undefined ? [...path, "check"] : [...place, "check"];
-      const check = this.check(given, checkPlace);
-      if (check === undefined) continue;
-      const needsPort = check.type !== "ping" && check.type !== "command";
-      if (needsPort && check.port === undefined && server.id.port === 0) {
-        this.wrong(checkPlace, `${one.rip} has no port: write the check's port:`);
-      }
-      checked.push({ server: server.id, check });
+      const checks = listOf(given).flatMap((entry, number) => {
+        const itsPlace = Array.isArray(given) ? [...checkPlace, number] : checkPlace;
+        const check = this.check(entry, itsPlace);
+        const needsPort = check?.type !== "ping" && check?.type !== "command";
+        if (check !== undefined && needsPort && check.port === undefined && server.id.port === 0) {
+          this.wrong(itsPlace, `${one.rip} has no port: write the check's port:`);
+        }
+        return check ?? [];
+      });
+      checked.push({ server: server.id, checks });
     }
     this.watched(entry, path, id, mode, servers, checked);
   }

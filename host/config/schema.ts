@@ -133,7 +133,7 @@ export const check = z.discriminatedUnion(
         .optional(),
       ...common,
     }),
-    mapping({ type: z.literal("udp"), send: z.string().optional(), expect: word.optional(), ...common }),
+    mapping({ type: z.literal("udp"), send: z.string().optional(), expect: z.string().optional(), ...common }),
     mapping({ type: z.literal("ping"), ...common }),
     mapping({ type: z.literal("command"), argv, ...common }),
   ],
@@ -153,7 +153,7 @@ export const server = mapping({
   upper: count.optional().describe("connections from which on it gets no more"),
   lower: count.optional(),
   tunnel: tunnel.optional(),
-  check: z.union([check, z.literal(false)]).optional(),
+  check: z.union([check, z.array(check).min(1), z.literal(false)]).optional(),
 });
 
 const quorum = z.union(
@@ -183,7 +183,7 @@ export const service = mapping({
     .optional(),
   engine: z.enum(["sip"], "write sip").optional(),
   one_packet: z.boolean("write true or false").optional(),
-  check: check.optional(),
+  check: z.union([check, z.array(check).min(1)]).optional(),
   on_failure: z.enum(["remove", "inhibit"], "write remove or inhibit").optional(),
   slow_start: duration(0, 86_400_000).optional(),
   sorry: server.optional(),

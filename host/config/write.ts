@@ -3,7 +3,7 @@ import { Document, isMap, isSeq, parseDocument, type YAMLMap, type YAMLSeq } fro
 import { endpoint, serverKey, serviceKey } from "../control/keys.js";
 import type { ForwardingName, ServerConfig, ServiceConfig } from "../ipvs/model.js";
 import { formatSchedulerFlags } from "../ipvs/scheduler-flags.js";
-import { diffTables, stepText, type Table, tablesOf } from "./diff.js";
+import { diffTables, netmask, stepText, type Table, tablesOf } from "./diff.js";
 import { parseConfigFile } from "./file.js";
 
 type Entry = Record<string, unknown>;
@@ -30,8 +30,8 @@ function entryOf(service: Table): Entry {
 
 function serviceEntry({ id, ...service }: ServiceConfig): Entry {
   const flags = formatSchedulerFlags(service.scheduler, service.schedulerFlags);
-  const mask = service.persistenceNetmask;
-  const whole = id.family === 6 ? service.persistencePrefix === 128 : mask === undefined || mask === "255.255.255.255";
+  const mask = service.persistenceNetmask ?? netmask(service.persistencePrefix);
+  const whole = id.family === 6 ? service.persistencePrefix === 128 : mask === "255.255.255.255";
   return {
     ...("mark" in id
       ? { mark: id.mark, ...(id.family === 6 && { family: 6 }) }

@@ -10,7 +10,7 @@ import { type Ipvs, IpvsError, type IpvsStep, type ServerConfig, type ServiceInf
 import type { Logger } from "../log.js";
 import { killCommand, startCommand } from "./command.js";
 import type { Health } from "./monitor.js";
-import { type Argv, type ServiceHealth, targetId } from "./service-health.js";
+import { type Argv, type CheckedServer, ownerOf, type ServiceHealth, targetId } from "./service-health.js";
 
 const RAMP_MS = 1000;
 const COMMAND_MS = 60_000;
@@ -54,7 +54,9 @@ export class Failover {
       for (const spec of services) {
         const key = serviceKey(spec.service);
         gone.delete(key);
-        for (const { server } of spec.servers) ids.add(targetId(spec.service, server));
+        for (const { server, checks } of spec.servers) {
+          for (const at of checks.keys()) ids.add(targetId(spec.service, server, at));
+        }
         const found = this.states.get(key);
         if (found !== undefined) found.spec = spec;
         else this.states.set(key, { spec, quorum: true, panic: false, sorry: false, held: new Map() });
@@ -73,7 +75,7 @@ export class Failover {
   learn(news: readonly Health[]): Promise<void> {
     return this.inTurn(async () => {
       for (const health of news) this.note(health);
-      const changed = new Set(news.map(({ id }) => id.split(" ", 1)[0]!));
+      const changed = new Set(news.map(({ id }) => ownerOf(id)[0]));
       for (const key of changed) {
         const state = this.states.get(key);
         if (state !== undefined) await this.settle(state);
@@ -84,13 +86,23 @@ export class Failover {
   /** What is known of every checked server. */
   health(): ServerHealth[] {
     return Array.from(this.states.values()).flatMap(({ spec }) =>
-      spec.servers.map(({ server }) => {
-        const health = this.known.get(targetId(spec.service, server));
-        const state = health === undefined ? "unknown" : health.up ? "up" : "down";
-        const { problem, took } = health ?? {};
-        return { service: serviceKey(spec.service), server: serverKey(server), state, problem, took } as const;
+      spec.servers.map((one) => {
+        const { state, problem, took } = this.stateOf(spec, one);
+        return { service: serviceKey(spec.service), server: serverKey(one.server), state, problem, took } as const;
       }),
     );
+  }
+
+  /** What all checks of a server say together. */
+  private stateOf(
+    { service }: ServiceHealth,
+    { server, checks }: CheckedServer,
+  ): Omit<ServerHealth, "service" | "server"> {
+    const found = checks.map((_check, at) => this.known.get(targetId(service, server, at)));
+    const down = found.find((health) => health?.up === false);
+    if (down !== undefined) return { state: "down", problem: down.problem, took: down.took };
+    if (found.includes(undefined)) return { state: "unknown" };
+    return { state: "up", took: Math.max(...found.map((health) => health!.took)) };
   }
 
   /** The tables as they would be if all were well: what is configured, and what was changed by hand. */
@@ -149,17 +161,19 @@ export class Failover {
   }
 
   private note(health: Health): void {
-    const [service, server] = health.id.split(" ") as [string, string];
+    const [service, server] = ownerOf(health.id);
     const state = this.states.get(service);
-    if (!state?.spec.servers.some((one) => serverKey(one.server) === server)) return;
-    const before = this.known.get(health.id);
+    const checked = state?.spec.servers.find((one) => serverKey(one.server) === server);
+    if (state === undefined || checked === undefined) return;
+    const before = this.stateOf(state.spec, checked).state;
     this.known.set(health.id, health);
-    if (before?.up === health.up) return;
+    const after = this.stateOf(state.spec, checked).state;
+    if (before === after) return;
     const took = Math.round(health.took);
-    if (!health.up) {
+    if (after === "down") {
       const { problem } = health;
       this.log.warn({ event: "health.down", service, server, problem, took }, `${server} is down: ${problem}`);
-    } else if (before !== undefined) {
+    } else if (before === "down" && after === "up") {
       this.log.info({ event: "health.up", service, server, took }, `${server} is up`);
     }
   }
@@ -237,9 +251,7 @@ export class Failover {
     const { spec, held } = state;
     const sorryKey = spec.sorry === undefined ? "" : serverKey(spec.sorry.id);
     const down = new Set(
-      spec.servers
-        .filter(({ server }) => this.known.get(targetId(spec.service, server))?.up === false)
-        .map(({ server }) => serverKey(server)),
+      spec.servers.filter((one) => this.stateOf(spec, one).state === "down").map(({ server }) => serverKey(server)),
     );
     const weights = new Map<string, number>();
     for (const server of service.servers) weights.set(serverKey(server.id), server.weight);

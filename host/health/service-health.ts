@@ -23,26 +23,35 @@ export interface ServiceHealth {
   readonly panic: number;
 }
 
+/** A server is up when all of its checks say so. */
 export interface CheckedServer {
   readonly server: ServerId;
-  readonly check: CheckSpec;
+  readonly checks: readonly CheckSpec[];
 }
 
-export function targetId(service: ServiceId, server: ServerId): string {
-  return `${serviceKey(service)} ${serverKey(server)}`;
+export function targetId(service: ServiceId, server: ServerId, check = 0): string {
+  return `${serviceKey(service)} ${serverKey(server)}${check === 0 ? "" : ` ${check}`}`;
+}
+
+/** The server that a target is about: `SERVICE SERVER`. */
+export function ownerOf(id: string): readonly [service: string, server: string] {
+  const [service, server] = id.split(" ");
+  return [service!, server!];
 }
 
 /** What is to be checked. */
 export function targetsOf(services: readonly ServiceHealth[]): Target[] {
   return services.flatMap(({ service, servers }) =>
-    servers.map(({ server, check }) => ({
-      id: targetId(service, server),
-      spec: check,
-      family: check.address?.includes(":") ? 6 : check.address === undefined ? server.family : 4,
-      address: check.address ?? server.address,
-      port: check.port ?? server.port,
-      virtual: "mark" in service ? "" : service.address,
-      virtualPort: "mark" in service ? 0 : service.port,
-    })),
+    servers.flatMap(({ server, checks }) =>
+      checks.map((check, at) => ({
+        id: targetId(service, server, at),
+        spec: check,
+        family: check.address?.includes(":") ? 6 : check.address === undefined ? server.family : 4,
+        address: check.address ?? server.address,
+        port: check.port ?? server.port,
+        virtual: "mark" in service ? "" : service.address,
+        virtualPort: "mark" in service ? 0 : service.port,
+      })),
+    ),
   );
 }

@@ -44,7 +44,7 @@ async function setup(more: Partial<ServiceHealth> = {}, servers = ids): Promise<
   failovers.push(failover);
   const spec = (again: Partial<ServiceHealth> = {}): ServiceHealth => ({
     service: WEB.id,
-    servers: servers.map(({ id }) => ({ server: id, check })),
+    servers: servers.map(({ id }) => ({ server: id, checks: [check] })),
     onFailure: "remove",
     slowStart: 0,
     quorum: 1,
@@ -216,5 +216,23 @@ describe("failover", () => {
     expect(await table()).toEqual({ 12: 2, 13: 3 });
     await failover.configure([]);
     expect(await table()).toEqual({ 11: 1, 12: 2, 13: 3 });
+  });
+
+  it("takes a server for up only when all of its checks do", async () => {
+    const { table, failover, spec, events } = await setup();
+    await failover.configure([spec({ servers: [{ server: A.id, checks: [check, { ...check, port: 8080 }] }] })]);
+    const say = (at: number, up: boolean) =>
+      failover.learn([{ id: targetId(WEB.id, A.id, at), up, problem: up ? undefined : "ill", took: 1 }]);
+    await say(0, true);
+    expect(failover.health()).toMatchObject([{ state: "unknown" }]);
+    await say(1, false);
+    expect(await table()).toEqual({ 12: 2, 13: 3 });
+    await say(0, false);
+    await say(1, true);
+    expect(await table()).toEqual({ 12: 2, 13: 3 });
+    await say(0, true);
+    expect(await table()).toEqual({ 11: 1, 12: 2, 13: 3 });
+    expect(failover.health()).toMatchObject([{ state: "up" }]);
+    expect(events.map(({ event }) => event)).toEqual(["health.down", "health.up"]);
   });
 });
