@@ -87,6 +87,8 @@ export const connectionInfo = z.object({
   server: address,
   serverPort: port,
   serverFamily: family,
+  local: address.optional(),
+  localPort: port.optional(),
   template: z.boolean(),
   persistenceEngine: z.string().optional(),
   persistenceData: z.string().optional(),

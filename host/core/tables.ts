@@ -1,4 +1,5 @@
 /** Reads the tables from the memory: the core alone writes them. Readers may see a change half done, never a wild address. */
+import * as Address from "../../assembly/layout/address.js";
 import * as Connection from "../../assembly/layout/connection.js";
 import * as Counters from "../../assembly/layout/counters.js";
 import * as Memory from "../../assembly/layout/memory.js";
@@ -266,6 +267,7 @@ export class Tables {
       server: this.address(serverFamily === family ? real! : server + Server.ADDRESS, serverFamily),
       serverPort: this.port(at + Connection.SERVER_PORT),
       serverFamily,
+      ...this.localOf(this.u32(cold + Connection.COLD_LOCAL), family),
       template,
       ...((flags & Connection.FLAG_ENGINE) !== 0 && {
         persistenceEngine: "sip",
@@ -289,6 +291,13 @@ export class Tables {
       parts.push(this.bytes.slice(at, at + part));
     }
     return Buffer.concat(parts).toString();
+  }
+
+  /** Full NAT: the local address and port that a connection's word names, if it is of full NAT. */
+  private localOf(word: number, family: Family): Pick<ConnectionInfo, "local" | "localPort"> {
+    if (word === 0) return {};
+    const record = this.word(Memory.ADDRESSES_BASE) + (word & 0xffff) * Address.SIZE;
+    return { local: this.address(record + Address.ADDRESS, family), localPort: swap16(word >>> 16) };
   }
 
   *neighbours(): Generator<NeighbourInfo> {
@@ -397,6 +406,11 @@ export class Tables {
   private address(at: number, family: Family): string {
     return formatAddress(family, this.bytes.slice(at, at + (family === 4 ? 4 : 16)));
   }
+}
+
+/** A raw port as a number. */
+function swap16(value: number): number {
+  return ((value & 0xff) << 8) | (value >>> 8);
 }
 
 /** Bits set from the top of a netmask. */

@@ -91,6 +91,9 @@ export interface ConnectionInfo {
   readonly server: string;
   readonly serverPort: number;
   readonly serverFamily: Family;
+  /** Full NAT: what stands for the client at the server. */
+  readonly local?: string | undefined;
+  readonly localPort?: number | undefined;
   readonly template: boolean;
   readonly persistenceEngine?: string | undefined;
   readonly persistenceData?: string | undefined;

@@ -18,6 +18,7 @@ import {
   ip4,
   ip6,
   PROTOCOL,
+  sctp,
   type TcpOptions,
   tcpPacket,
   udpPacket,
@@ -127,7 +128,10 @@ describe.each(FAMILIES)("full NAT over %s", (family, side) => {
     expect(answer).not.toContain("bad");
     engine.inject("ext", fromClient(tcpPacket(toVip(side, 40000), { flags: FLAG.ack })));
     expect([...engine.ipvs.tables.connections()]).toMatchObject([
-      { state: "ESTABLISHED", client: side.client, virtual: side.vip, server: side.real, serverPort: 8080 },
+      {
+        ...{ state: "ESTABLISHED", client: side.client, virtual: side.vip, server: side.real, serverPort: 8080 },
+        ...{ local: side.local, localPort: 40000 },
+      },
     ]);
     const [found] = (await engine.ipvs.services()).filter(({ servers }) => servers[0]!.active === 1);
     expect(found!.servers[0]!.stats).toMatchObject({ connections: 1, inPackets: 2, outPackets: 1 });
@@ -299,6 +303,31 @@ describe("full NAT", () => {
     const answer = out(engine);
     expect(answer).toHaveLength(3);
     expect(answer.every((line) => line.includes(`${V4.vip} > ${V4.client}`))).toBe(true);
+  });
+
+  it("carries SCTP", async () => {
+    const engine = await serving(director(), "sctp");
+    const packet = (ends: Ends, tag: number, type: number) => {
+      const body = sctp(ends.sourcePort, ends.destinationPort, tag, [{ type, value: bytes(16) }]);
+      return ip4(ends.source, ends.destination, PROTOCOL.sctp, body);
+    };
+    engine.inject("ext", fromClient(packet(toVip(V4, 5000), 0, 1)));
+    engine.inject("int", fromServer(packet(toLocal(V4, 5000), 7, 2)));
+    const [request, answer] = out(engine);
+    expect(request).toContain(`${V4.local} > ${V4.real}`);
+    expect(request).toContain("sctp 5000>8080");
+    expect(answer).toContain(`${V4.vip} > ${V4.client}`);
+    expect(answer).toContain("sctp 80>5000");
+    expect(request! + answer!).not.toContain("bad");
+  });
+
+  it("lets a server be a client of the service that it is in", async () => {
+    const engine = await serving(director());
+    const ends = { ...toVip(V4, 40000), source: V4.real };
+    engine.inject("int", fromServer(tcpPacket(ends)));
+    expect(out(engine)[0]).toContain(`int ${NET.int.mac}>${REAL.mac} ${V4.local} > ${V4.real}`);
+    engine.inject("int", fromServer(tcpPacket(toLocal(V4, 40000), { flags: FLAG.syn | FLAG.ack })));
+    expect(out(engine)[0]).toContain(`int ${NET.int.mac}>${REAL.mac} ${V4.vip} > ${V4.real}`);
   });
 
   it("gives clients with one port different ones", async () => {
