@@ -39,6 +39,7 @@ struct nat {
 
 static struct {
   int fd[2];
+  int spin;
   struct nat nat;
 } forwarder = {.fd = {-1, -1}};
 
@@ -54,7 +55,7 @@ static void fail(const char *what) {
 }
 
 static void usage(void) {
-  fputs("forward DEVICE DEVICE [--nat VIP:PORT,RIP:PORT --mac OUTER,INNER,CLIENT,SERVER]\n"
+  fputs("forward DEVICE DEVICE [--nat VIP:PORT,RIP:PORT --mac OUTER,INNER,CLIENT,SERVER] [--spin MICROSECONDS]\n"
         "DEVICE is the name of a TAP, or fd:N for one that is inherited; the first lies on the clients' side.\n",
         stderr);
   exit(2);
@@ -108,6 +109,8 @@ static void parse(int argc, char **argv) {
         }
       }
       macs = 1;
+    } else if (strcmp(argv[i], "--spin") == 0) {
+      forwarder.spin = atoi(argv[i + 1]);
     } else
       usage();
   }

@@ -74,7 +74,7 @@ function buildFolder(sources: string): string {
 export type Compiled = { readonly path: string } | { readonly missing: string };
 
 /** The program made of bench/NAME.c, or why there is none. */
-export function compileC(name: "core" | "forward-rw" | "forward-uring"): Compiled {
+export function compileC(name: "core" | "forward-rw" | "forward-uring" | "load"): Compiled {
   const sources = sourceFolder();
   const source = join(sources, `${name}.c`);
   if (!existsSync(source)) return { missing: `${source} is missing` };

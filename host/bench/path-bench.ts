@@ -4,7 +4,6 @@
  */
 import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -13,6 +12,7 @@ import { promisify } from "node:util";
 import { LvsError } from "../errors.js";
 import { compileC } from "./compile.js";
 import { type Figure, figure, type Machine, machine, type Progress } from "./figures.js";
+import { familyOf, has, processorTime } from "./stage.js";
 
 const run = promisify(execFile);
 
@@ -49,7 +49,6 @@ const INNER = "192.168.2.130";
 const SERVER = "192.168.2.128";
 /** Outer, inner, client, server: only the bare forwarder needs to be told. */
 const MACS = ["02:00:00:00:04:85", "02:00:00:00:02:82", "02:00:00:00:04:84", "02:00:00:00:02:80"] as const;
-const CLOCK_TICKS = 100;
 
 /** Two namespaces with a forwarder between them. */
 class Lane {
@@ -170,39 +169,6 @@ class Lane {
 
 function bulk(): string {
   return fileURLToPath(new URL("bulk.js", import.meta.url));
-}
-
-/** A process and all that descend from it. */
-function familyOf(pid: number): number[] {
-  const children = new Map<number, number[]>();
-  for (const name of readdirSync("/proc")) {
-    const one = Number(name);
-    if (!Number.isInteger(one)) continue;
-    const parent = Number(statOf(one)?.[1]);
-    if (parent > 0) children.set(parent, [...(children.get(parent) ?? []), one]);
-  }
-  const family = [pid];
-  for (const one of family) family.push(...(children.get(one) ?? []));
-  return family;
-}
-
-/** Fields of /proc/PID/stat after the name: state, parent ... */
-function statOf(pid: number): string[] | undefined {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return text.slice(text.lastIndexOf(")") + 2).split(" ");
-  } catch {
-    return undefined;
-  }
-}
-
-function processorTime(pid: number): number {
-  const fields = statOf(pid);
-  return fields === undefined ? 0 : (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS;
-}
-
-function has(command: string): boolean {
-  return spawnSync("sh", ["-c", 'command -v -- "$0"', command], { stdio: "ignore" }).status === 0;
 }
 
 async function startWlvs(lane: Lane): Promise<void> {

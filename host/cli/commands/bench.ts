@@ -1,9 +1,11 @@
 /** wlvs bench core | path | peers */
 import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
+import type { TestName } from "../../bench/contenders.js";
 import { benchCore, type CoreReport, type CoreRow } from "../../bench/core-bench.js";
 import type { Figure, Machine } from "../../bench/figures.js";
 import { benchPath, type PathReport } from "../../bench/path-bench.js";
+import { benchPeers, type PeersReport, type PeersTest, TEST_NAMES } from "../../bench/peers-bench.js";
 import { LvsError, usage } from "../../errors.js";
 import type { CliContext, TextSink } from "../context.js";
 import { table } from "../format.js";
@@ -12,6 +14,8 @@ import { examples } from "../help.js";
 interface Options {
   readonly json?: string;
   readonly seconds?: number;
+  readonly rounds?: number;
+  readonly only?: readonly TestName[];
 }
 
 export function register(program: Command, context: CliContext): void {
@@ -37,9 +41,29 @@ export function register(program: Command, context: CliContext): void {
       finish(context, options, report, pathText(report));
     },
   );
-  sub(bench, "peers", "other balancers beside this one (not built yet)", 15).action(() => {
-    throw new LvsError("ERR_LVS_NOT_BUILT", "'bench peers' is not built yet");
-  });
+  sub(bench, "peers", "TCP, UDP and new connections through this and other balancers, round by round", 1)
+    .option("--rounds <n>", "so many rounds (default: 5)", (text) => {
+      const value = Number(text);
+      if (!(Number.isInteger(value) && value >= 1 && value <= 100)) throw usage(`--rounds ${text}: 1 to 100 is wanted`);
+      return value;
+    })
+    .option("--only <test>", `only this test, of ${TEST_NAMES.join(", ")}; may be given again`, onlyTests)
+    .action(async (options: Options) => {
+      const { rounds, only } = options;
+      const report = await benchPeers({
+        seconds: options.seconds ?? 1,
+        ...(rounds !== undefined && { rounds }),
+        ...(only !== undefined && { only }),
+        progress: progressTo(context.stderr),
+      });
+      finish(context, options, report, peersText(report));
+    });
+}
+
+function onlyTests(text: string, before: readonly TestName[] = []): readonly TestName[] {
+  const test = TEST_NAMES.find((name) => name === text);
+  if (test === undefined) throw usage(`--only ${text}: there are ${TEST_NAMES.join(", ")}`);
+  return [...before, test];
 }
 
 function sub(bench: Command, name: string, description: string, seconds: number): Command {
@@ -59,7 +83,12 @@ function progressTo(stderr: TextSink): (text: string) => void {
   return (text) => stderr.write(stderr.isTTY === true ? `\r\x1b[K${text}` : `wlvs: bench: ${text}\n`);
 }
 
-function finish(context: CliContext, options: Options, report: CoreReport | PathReport, text: string): void {
+function finish(
+  context: CliContext,
+  options: Options,
+  report: CoreReport | PathReport | PeersReport,
+  text: string,
+): void {
   if (context.stderr.isTTY === true) context.stderr.write("\r\x1b[K");
   const json = `${JSON.stringify(report, null, 2)}\n`;
   if (options.json === "-") {
@@ -116,4 +145,60 @@ function pathText(report: PathReport): string {
     report.ratio === undefined ? "" : `\nwlvs / C: ${report.ratio.toFixed(2)}\n`,
     ...report.missing.map((text) => `\n${text}\n`),
   ].join("");
+}
+
+/** How a test's figures are shown: scale and digits of the value, and of the CPU seconds. */
+const SHOWN: Readonly<Record<TestName, readonly [unit: string, scale: number, digits: number, cpu: string]>> = {
+  bulk: ["Gb/s", 1e9, 2, "CPU s/Gb"],
+  bulk8: ["Gb/s", 1e9, 2, "CPU s/Gb"],
+  udp: ["kpps", 1e3, 0, "CPU s/Mpkt"],
+  rr: ["p50 us", 1, 1, "CPU us each"],
+  connections: ["1/s", 1, 0, "CPU us each"],
+};
+const BAR = 24;
+
+function peersText(report: PeersReport): string {
+  const ready = report.contenders.flatMap(({ name, ready, idle }) => {
+    if (idle === undefined) return [];
+    const started = ready === undefined ? "" : `, forwards ${ready.toFixed(0)} ms after its start`;
+    return [`${name}: idle ${(idle * 100).toFixed(1)} % of a core${started}\n`];
+  });
+  return [
+    machineText(report.machine),
+    `${report.rounds} rounds of ${report.seconds} s in turn, medians (ranges); one core forwards, the other is the load; reno.\n`,
+    "wlvs/it: the first line's value over this one's, round by round; it/C: this one's over the better C forwarder's.\n",
+    ...report.tests.map(peersTable),
+    "\n",
+    ...ready,
+    ...report.missing.map((text) => `left out: ${text}\n`),
+  ].join("");
+}
+
+function peersTable(test: PeersTest): string {
+  const [unit, scale, digits, cpu] = SHOWN[test.test];
+  const most = Math.max(...test.rows.map((row) => row.value.median));
+  const late = test.rows.some((row) => row.p99 !== undefined);
+  const head = [
+    "",
+    unit,
+    "(range)",
+    ...(late ? ["p99", "(range)"] : []),
+    cpu,
+    "wlvs/it",
+    "(range)",
+    "it/C",
+    "(range)",
+    "",
+  ];
+  const rows = test.rows.map((row) => [
+    row.contender,
+    ...shown(row.value, digits, scale),
+    ...(late ? shown(row.p99, digits, scale) : []),
+    row.cpu.median.toFixed(3),
+    ...shown(row.wlvs, 2),
+    ...shown(row.bare, 2),
+    "#".repeat(Math.round((BAR * row.value.median) / most)),
+  ]);
+  const align = head.map((name, at) => (at === 0 || name === "(range)" || at === head.length - 1 ? "left" : "right"));
+  return `\n${test.title} (${test.better} is better)\n${table([head, ...rows], align as readonly ("left" | "right")[])}`;
 }
