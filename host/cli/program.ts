@@ -115,7 +115,9 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
       const { runWlvsadm } = await import("./commands/ipvsadm.js");
       return await runWlvsadm(argv.slice(1), context);
     }
-    const asked = argv[0] === "help" && argv[1] !== undefined ? [argv[1], "--help"] : [...argv];
+    const about = argv[0] === "help" ? argv[1] : undefined;
+    const isKnown = ENTRIES.some(({ name }) => name === about);
+    const asked = about === undefined ? [...argv] : isKnown ? [about, "--help"] : [about];
     const program = await createProgram(context, asked[0]);
     if (asked.length === 0) {
       program.outputHelp({ error: true });

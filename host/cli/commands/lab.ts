@@ -42,6 +42,8 @@ export function register(program: Command, context: CliContext): void {
     .option("--failover", "also show how stopped servers are taken out (nat)")
     .action(async (method: string, options: Options) => {
       if (method !== "nat" && method !== "dr" && method !== "tun") throw usage(`lab: nat, dr or tun, not '${method}'`);
+      if (options.failover && method !== "nat")
+        throw usage(`lab ${method}: --failover is shown with nat: wlvs lab nat --failover`);
       if (options.server !== undefined && options.server !== "builtin" && options.server !== "nginx") {
         throw usage(`lab --server: builtin or nginx, not '${options.server}'`);
       }

@@ -1,6 +1,7 @@
 /** `wlvs realserver`: makes this machine a real server of direct routing or tunnelling, for as long as it runs. */
 import { isIP, isIPv6 } from "node:net";
 import type { Command } from "commander";
+import { hostAddress } from "../../config/values.js";
 import { usage } from "../../errors.js";
 import type { CliContext } from "../context.js";
 import { examples } from "../help.js";
@@ -24,6 +25,7 @@ export function register(program: Command, context: CliContext): void {
     .action(async (method: string, options: Options) => {
       if (method !== "dr" && method !== "tun") throw usage(`realserver: dr or tun, not '${method}'`);
       if (isIP(options.vip) === 0) throw usage(`realserver --vip: not an address: ${options.vip}`);
+      hostAddress("realserver --vip", options.vip);
       if (method === "tun" && isIPv6(options.vip) && !options.print) {
         throw usage("realserver tun: IPv6 virtual addresses are not built yet (--print shows the commands)");
       }
