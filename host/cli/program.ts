@@ -32,7 +32,11 @@ const ENTRIES: readonly Entry[] = [
   { name: "replay", summary: "send captured frames through a director" },
   { name: "top", summary: "the running director, live" },
   { name: "check", summary: "check a configuration file", load: () => import("./commands/check.js") },
-  { name: "import", summary: "make a configuration of another balancer's", arguments: "<file>" },
+  {
+    name: "import",
+    summary: "make a configuration of another balancer's",
+    load: () => import("./commands/import.js"),
+  },
   {
     name: "save",
     summary: "write the running tables as a configuration",

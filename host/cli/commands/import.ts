@@ -1,0 +1,34 @@
+/** `wlvs import`: another balancer's configuration as one of wlvs. */
+import { readFileSync } from "node:fs";
+import type { Command } from "commander";
+import { parseConfigFile } from "../../config/file.js";
+import { LvsError } from "../../errors.js";
+import { importKeepalived } from "../../import/keepalived.js";
+import type { CliContext } from "../context.js";
+import { examples } from "../help.js";
+
+export function register(program: Command, context: CliContext): void {
+  const command = program
+    .command("import")
+    .summary("make a configuration of another balancer's")
+    .description(
+      "Reads a keepalived.conf and writes its virtual servers, with their checks, as a configuration to standard output.\n" +
+        "What is left out is listed on standard error, each with its line and why.",
+    )
+    .argument("<file>", "keepalived.conf")
+    .action((file: string) => {
+      let source: string;
+      try {
+        source = readFileSync(file, "utf8");
+      } catch (error) {
+        throw new LvsError("ERR_LVS_FILE", `${file}: ${(error as Error).message}`, error);
+      }
+      const { text, leftOut, services } = importKeepalived(source);
+      for (const { line, text: what } of leftOut) context.stderr.write(`${file}:${line}: left out: ${what}\n`);
+      // What keepalived takes need not be right.
+      parseConfigFile("the result", text);
+      context.stderr.write(`${services} ${services === 1 ? "service" : "services"}, ${leftOut.length} left out\n`);
+      context.stdout.write(text);
+    });
+  examples(command, "wlvs import /etc/keepalived/keepalived.conf >wlvs.yaml && wlvs check wlvs.yaml");
+}
