@@ -1,4 +1,5 @@
 /** A director in this process, as ipvsadm sees it: refusals come in the kernel's order, with the kernel's errnos. */
+import { setImmediate as turn } from "node:timers/promises";
 import * as Errno from "../../assembly/layout/errno.js";
 import * as Memory from "../../assembly/layout/memory.js";
 import * as Server from "../../assembly/layout/server.js";
@@ -33,6 +34,9 @@ export interface LocalIpvsOptions {
   /** Names of the ports, which a synchronisation daemon may be told to use. */
   readonly interfaces?: readonly string[];
 }
+
+/** Connection records that are looked at before the event loop has its turn: a few milliseconds, all of them shown. */
+const LISTED_AT_ONCE = 1024;
 
 type Undo = () => void;
 
@@ -101,8 +105,12 @@ export class LocalIpvs implements Ipvs {
     return this.tables.service(this.existing(id, Errno.ESRCH, "get service"));
   }
 
+  /** A part of the table at a time: in between, the process does what else there is to do. */
   async *connections(): AsyncIterable<ConnectionInfo> {
-    yield* this.tables.connections(this.options.now?.());
+    for (let from = 0; from < this.tables.connectionRecords(); from += LISTED_AT_ONCE) {
+      for (const one of this.tables.connections(this.options.now?.(), from, from + LISTED_AT_ONCE)) yield one;
+      await turn();
+    }
   }
 
   async totals(): Promise<{ stats: Stats; rates: Rates }> {

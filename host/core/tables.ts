@@ -229,11 +229,20 @@ export class Tables {
     return { stats: this.stats(counters + Counters.STATS), rates: this.rates(counters + Counters.RATES) };
   }
 
-  /** Connections and templates, as of the tick `now`. */
-  *connections(now: number = this.word(Memory.NOW)): Generator<ConnectionInfo> {
+  /** How many connection records have ever been in use: later ones are empty. */
+  connectionRecords(): number {
+    return this.word(Memory.CONNECTION_HIGH);
+  }
+
+  /** Connections and templates, as of the tick `now`; of the records `from` up to `to` alone, when these are given. */
+  *connections(
+    now: number = this.word(Memory.NOW),
+    from = 0,
+    to: number = this.connectionRecords(),
+  ): Generator<ConnectionInfo> {
     const base = this.word(Memory.CONNECTIONS_BASE);
-    const end = base + this.word(Memory.CONNECTION_HIGH) * Connection.SIZE;
-    for (let at = base; at < end; at += Connection.SIZE) {
+    const end = base + Math.min(to, this.connectionRecords()) * Connection.SIZE;
+    for (let at = base + from * Connection.SIZE; at < end; at += Connection.SIZE) {
       if ((this.u32(at + Connection.FLAGS) & Connection.FLAG_USED) !== 0) yield this.connection(at, now);
     }
   }
