@@ -9,7 +9,7 @@ import * as Memory from "./layout/memory";
 import * as Port from "./layout/port";
 import * as Reason from "./layout/reason";
 import * as Marks from "./marks";
-import { hold as holdLock, unhold } from "./table/lock";
+import { acquire, BETWEEN, hold as holdLock, release as releaseLock, unhold } from "./table/lock";
 import { count, countAt, word } from "./table/memory";
 import { endUringBreath, runUringBreath } from "./uring";
 
@@ -44,12 +44,12 @@ export function endUring(worker: u32): u32 {
   return endUringBreath(worker);
 }
 
-/** A frame that the device did not take. */
+/** A frame that the device did not take. Any worker's thread says so: the control instance's hold is not its. */
 export function sendFailed(port: u32): void {
-  holdLock();
+  acquire(BETWEEN);
   countAt(<usize>port + Port.DROPS_OUT, 1);
   count(Counters.REASONS + (Reason.PORT_DOWN << 3), 1);
-  unhold();
+  releaseLock();
 }
 
 /** Keeps the lock over several control calls. */

@@ -11,6 +11,8 @@ const HOLD_DEPTH: usize = Memory.LAYOUT_BASE + Memory.HOLD_DEPTH;
 
 /** Holder number of the control instance; workers are 0, 1, 2 ... */
 export const CONTROL: u32 = 255;
+/** Of a worker between two breaths: what it holds the lock for is one count, and it never holds it twice. */
+export const BETWEEN: u32 = 254;
 
 const SPINS = 200;
 /** A lost wake-up costs at most this: nanoseconds. */
