@@ -155,18 +155,19 @@ export function complain(slot: usize, type: u32, code: u32, info: u32): void {
     store16(ip + Ipv6.PAYLOAD_LENGTH, Icmp.SIZE + quoted);
     store<u8>(ip, Protocol.ICMPV6, Ipv6.NEXT_HEADER);
     store<u8>(ip, 64, Ipv6.HOP_LIMIT);
-    const route = findRoute(6, sender);
-    if (route === 0) {
+    const near = Ipv6.isLinkLocal(sender);
+    const route: usize = near ? 0 : findRoute(6, sender);
+    if (route === 0 && !near) {
       giveSlot(reply);
       return;
     }
     if (local) {
       copy16(ip + Ipv6.SOURCE, about + Ipv6.DESTINATION);
+    } else if (near) {
+      copy16(ip + Ipv6.SOURCE, <usize>load<u32>(slot, Slot.PORT_IN) + Port.LINK_LOCAL);
     } else {
-      const port = <usize>load<u32>(route, Route.PORT);
-      let source = route + Route.SOURCE;
-      if (isZero16(source)) source = Ipv6.isLinkLocal(sender) ? port + Port.LINK_LOCAL : port + Port.ADDRESS6;
-      copy16(ip + Ipv6.SOURCE, source);
+      const source = route + Route.SOURCE;
+      copy16(ip + Ipv6.SOURCE, isZero16(source) ? <usize>load<u32>(route, Route.PORT) + Port.ADDRESS6 : source);
     }
     copy16(ip + Ipv6.DESTINATION, sender);
     memory.copy(icmp + Icmp.SIZE, about, <usize>quoted);

@@ -75,6 +75,10 @@ export function create(
     store<u32>(connection, 0, Connection.SERVER_ADDRESS);
     store<u32>(connection, load<u32>(connection, Connection.FLAGS) | Connection.FLAG_MIXED, Connection.FLAGS);
   }
+  if (clientPort === 0 && (flags & Connection.FLAG_TEMPLATE) === 0 && Table.isCrowded(connection)) {
+    Table.free(connection);
+    return 0;
+  }
   if (server !== 0) bindConnection(connection, server);
   if (isFullNat(connection)) {
     const refusal = takeLocal(connection);
@@ -157,7 +161,9 @@ export function tickConnections(): void {
     const connection = Table.nextExpired(left);
     if (connection === 0) return;
     expire(connection);
-    if (--left === 0) {
+    // Those that were only put off count too: most may have been, and each is a line of memory.
+    left -= word(Memory.WHEEL_LOOKED);
+    if (left === 0) {
       setWord(Memory.WHEEL_DUE, 1);
       return;
     }

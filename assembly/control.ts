@@ -20,7 +20,16 @@ import { offerLocal, withdrawLocal } from "./table/local";
 import { now, setSetting, setting, setWord, word } from "./table/memory";
 import { findPort } from "./table/port";
 import { insertRoute, mask4, nextRoute, removeRoute } from "./table/route";
-import { allocateServer, appendServer, bindToService, detachServer, findServer, reclaim, retire } from "./table/server";
+import {
+  allocateServer,
+  appendServer,
+  bindToService,
+  detachServer,
+  disown,
+  findServer,
+  reclaim,
+  retire,
+} from "./table/server";
 import { allocateService, findByMark, findExact, freeService, linkService, unlinkService } from "./table/service";
 import { startRates, totals, zeroStats } from "./table/stats";
 import { copy16, copyMac, isZero16, swap16 } from "./wire/bytes";
@@ -187,8 +196,8 @@ function dropService(service: usize): void {
     if (server === 0) break;
     detachServer(service, server);
     retire(server);
-    store<u32>(server, 0, Server.SERVICE);
   }
+  disown(service);
   sweep();
   leaveVirtual(service);
   unlinkService(service);
@@ -608,6 +617,8 @@ export function neighbourAdd(): u32 {
   if (entry === 0) return fail(Errno.ENOSPC);
   copyMac(entry + Neighbour.MAC, at + Request.MAC);
   store<u8>(entry, Neighbour.STATE_PERMANENT, Neighbour.STATE);
+  // A worker sends what waited for it.
+  if (load<u32>(entry, Neighbour.QUEUE_HEAD) !== 0) setWord(Memory.NEIGHBOUR_TICK, now());
   return <u32>entry;
 }
 

@@ -209,6 +209,7 @@ function receive6(slot: usize): i32 {
     return toDirector(slot);
   }
   if (Ipv6.isLinkLocal(destination) || Ipv6.isLinkLocal(source)) return drop(slot, Reason.NOT_FORWARDING);
+  if (isZero16(source)) return drop(slot, Reason.SOURCE_INVALID);
   return routeOn(slot);
 }
 

@@ -45,5 +45,6 @@ export function format(): void {
   setWord(Memory.IP_FORWARD, 1);
   startWheel(now());
   setWord(Memory.NEIGHBOUR_TICK, now());
+  setWord(Memory.NEXT_HOUSEKEEPING, now());
   setWord(Memory.ESTIMATOR_NEXT, now() + 2 * Memory.TICKS_PER_SECOND);
 }

@@ -60,6 +60,8 @@ export function receiveIcmp6(slot: usize): i32 {
     !isLink(port) ||
     load<u8>(ip, Ipv6.HOP_LIMIT) !== 255 ||
     load<u8>(icmp, Icmp.CODE) !== 0 ||
+    // RFC 6980: never in fragments.
+    load<u16>(slot, Slot.FRAGMENT_LARGEST) !== 0 ||
     Ipv6.isMulticast(target)
   )
     return drop(slot, Reason.NDP_MALFORMED);
@@ -100,6 +102,9 @@ function advertised(slot: usize, port: usize, target: usize): i32 {
   const flags = <u32>load<u8>(<usize>load<u32>(slot, Slot.TRANSPORT), Icmp.REST);
   const mac = linkAddress(target + 16, end, TARGET_LINK_ADDRESS);
   if (mac === 1) return drop(slot, Reason.NDP_MALFORMED);
+  // Who was asked answers the asker alone (RFC 4861, 7.1.2).
+  if ((flags & SOLICITED) !== 0 && Ipv6.isMulticast(<usize>load<u32>(slot, Slot.IP) + Ipv6.DESTINATION))
+    return drop(slot, Reason.NDP_MALFORMED);
   const entry = findNeighbour(port, 6, target);
   if (entry !== 0 && mac !== 0 && !isOurs6(target)) {
     learn(entry, mac, (flags & SOLICITED) !== 0, (flags & OVERRIDE) !== 0);

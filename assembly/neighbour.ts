@@ -24,6 +24,10 @@ const REACHABLE_TIME: u32 = 30 * SECOND;
 const DELAY: u32 = 5 * SECOND;
 /** An unused stale or failed entry is forgotten after this. */
 const FORGET: u32 = 60 * SECOND;
+/** How many entries are looked at for one that may give way. */
+const RECLAIM_LOOKS: u32 = 64;
+/** All frames that wait take one of so many slots at the most: the others are for those that move. */
+const WAITING_SHARE: u32 = 4;
 /** A changed MAC is not believed twice within this. */
 const LOCK_TIME: u32 = SECOND;
 
@@ -53,11 +57,37 @@ export function findNeighbour(port: usize, family: u32, address: usize): usize {
   return 0;
 }
 
+/**
+ * The table is full: an entry that teaches nothing, or was not used for a while, gives way to a new one. Else whoever
+ * asks for addresses that nobody has keeps everybody else's out. Returns a free record, or 0.
+ */
+function reclaim(): usize {
+  const capacity = word(Memory.NEIGHBOURS_CAPACITY);
+  let at = word(Memory.NEIGHBOUR_CURSOR);
+  for (let looks: u32 = 0; looks < RECLAIM_LOOKS; looks++) {
+    at = at + 1 < capacity ? at + 1 : 0;
+    const entry = record(at);
+    const state = <i32>load<u8>(entry, Neighbour.STATE);
+    const idle = <i32>(now() - load<u32>(entry, Neighbour.USED) - DELAY) > 0;
+    if (
+      state === Neighbour.STATE_FAILED ||
+      state === Neighbour.STATE_INCOMPLETE ||
+      (state === Neighbour.STATE_STALE && idle)
+    ) {
+      forgetNeighbour(entry);
+      break;
+    }
+  }
+  setWord(Memory.NEIGHBOUR_CURSOR, at);
+  return <usize>word(Memory.FREE_NEIGHBOUR);
+}
+
 /** The neighbour, made when it is new; 0 when the table is full. */
 export function ensureNeighbour(port: usize, family: u32, address: usize): usize {
   const found = findNeighbour(port, family, address);
   if (found !== 0) return found;
   let entry = <usize>word(Memory.FREE_NEIGHBOUR);
+  if (entry === 0 && word(Memory.NEIGHBOUR_HIGH) === word(Memory.NEIGHBOURS_CAPACITY)) entry = reclaim();
   if (entry !== 0) {
     setWord(Memory.FREE_NEIGHBOUR, load<u32>(entry, Neighbour.NEXT));
   } else {
@@ -134,8 +164,13 @@ function wakeAt(entry: usize, wanted: u32): void {
   if (<i32>(tick - word(Memory.NEIGHBOUR_TICK)) < 0) setWord(Memory.NEIGHBOUR_TICK, tick);
 }
 
+function isQueueFull(entry: usize): bool {
+  if (<u32>load<u8>(entry, Neighbour.WAITING) >= setting(Setting.NEIGHBOUR_QUEUE)) return true;
+  return word(Memory.WAITING) >= word(Memory.SLOTS_CAPACITY) / WAITING_SHARE;
+}
+
 function queue(entry: usize, slot: usize): i32 {
-  if (<u32>load<u8>(entry, Neighbour.WAITING) >= setting(Setting.NEIGHBOUR_QUEUE)) {
+  if (isQueueFull(entry)) {
     // The oldest gives way, as in the kernel.
     const oldest = <usize>load<u32>(entry, Neighbour.QUEUE_HEAD);
     if (oldest === 0) return drop(slot, Reason.NEIGHBOUR_QUEUE_FULL);
@@ -182,9 +217,9 @@ export function sendToNeighbour(slot: usize, port: usize): i32 {
     store<u8>(entry, <u8>PROBES_UNICAST, Neighbour.PROBES);
     store<u32>(entry, now(), Neighbour.SINCE);
     wakeAt(entry, now() + SECOND);
-    const verdict = queue(entry, slot);
+    // Before it waits: it may be refused, and its slot another's.
     probe(entry, slot);
-    return verdict;
+    return queue(entry, slot);
   }
   if (state === Neighbour.STATE_STALE) {
     enter(entry, Neighbour.STATE_DELAY);
@@ -216,7 +251,11 @@ export function learn(entry: usize, mac: usize, sure: bool, replace: bool): void
     enter(entry, Neighbour.STATE_STALE);
   }
   store<u8>(entry, 0, Neighbour.PROBES);
-  if (valid) return;
+  if (!valid) sendWaiting(entry);
+}
+
+/** What waited for the MAC goes out. */
+function sendWaiting(entry: usize): void {
   let waiting = takeQueue(entry);
   while (waiting !== 0) {
     const next = <usize>load<u32>(waiting, Slot.NEXT);
@@ -244,6 +283,7 @@ export function tickNeighbours(): usize {
   for (let i: u32 = 0; i < high; i++) {
     const entry = record(i);
     const state = <i32>load<u8>(entry, Neighbour.STATE);
+    if (state === Neighbour.STATE_PERMANENT && load<u32>(entry, Neighbour.QUEUE_HEAD) !== 0) sendWaiting(entry);
     if (state === Neighbour.STATE_FREE || state === Neighbour.STATE_PERMANENT) continue;
     if (state === Neighbour.STATE_STALE || state === Neighbour.STATE_FAILED) {
       if (
@@ -298,6 +338,13 @@ export function flushNeighbours(port: usize): void {
     if (state === Neighbour.STATE_FREE || state === Neighbour.STATE_PERMANENT) continue;
     if (port === 0 || <usize>load<u32>(entry, Neighbour.PORT) === port) forgetNeighbour(entry);
   }
+}
+
+/** The packet goes to an IPv6 address on the link of `port`, whatever the routes say. */
+export function setNeighbourHop(slot: usize, port: usize, destination: usize): void {
+  store<u32>(slot, <u32>port, Slot.PORT_OUT);
+  store<u32>(slot, load<u32>(port, Port.MTU), Slot.MTU);
+  copy16(slot + Slot.NEXT_HOP, destination);
 }
 
 /** Where a packet goes after `route` was chosen: its gateway, or itself. Sets slot.NEXT_HOP and PORT_OUT, MTU. */

@@ -5,7 +5,7 @@ import * as Port from "./layout/port";
 import * as Reason from "./layout/reason";
 import * as Slot from "./layout/slot";
 import * as Verdict from "./layout/verdict";
-import { sendToNeighbour, setNextHop } from "./neighbour";
+import { sendToNeighbour, setNeighbourHop, setNextHop } from "./neighbour";
 import { drop, sendTo } from "./send";
 import { isLink } from "./table/port";
 import { findRoute } from "./table/route";
@@ -60,11 +60,17 @@ export function deliver(slot: usize): i32 {
   return verdict;
 }
 
-/** Routes a packet by an address (pointer) and sends it. */
+/** Routes a packet of the director's own by an address (pointer) and sends it: PORT_IN is where what it answers came in. */
 export function routeTo(slot: usize, destination: usize): i32 {
-  const route = findRoute(<u32>load<u8>(slot, Slot.FAMILY), destination);
-  if (route === 0) return drop(slot, Reason.NO_ROUTE);
-  setNextHop(slot, route, destination);
+  const family = <u32>load<u8>(slot, Slot.FAMILY);
+  const port = <usize>load<u32>(slot, Slot.PORT_IN);
+  if (family === 6 && Ipv6.isLinkLocal(destination) && port !== 0) {
+    setNeighbourHop(slot, port, destination);
+  } else {
+    const route = findRoute(family, destination);
+    if (route === 0) return drop(slot, Reason.NO_ROUTE);
+    setNextHop(slot, route, destination);
+  }
   store<u16>(slot, <u16>(<u32>load<u16>(slot, Slot.FLAGS) & ~Slot.TO_DIRECTOR), Slot.FLAGS);
   return deliver(slot);
 }

@@ -112,7 +112,8 @@ export const SERVER_HIGH = 580;
 export const TRASH_HEAD = 584;
 export const ESTIMATOR_NEXT = 588;
 export const WHEEL_TICK = 592;
-export const WHEEL_PENDING = 596;
+/** How many timers the wheel looked at the last time. */
+export const WHEEL_LOOKED = 596;
 export const NEIGHBOUR_TICK = 600;
 export const FRAGMENT_COUNT = 604;
 export const ARENA_FREE = 608;
@@ -156,6 +157,8 @@ export const FTP_SERVICE_COUNT = 684;
 export const WHEEL_DUE = 688;
 export const FREE_NEIGHBOUR = 692;
 export const NEIGHBOUR_HIGH = 696;
+/** Where an entry that may give way was last looked for. */
+export const NEIGHBOUR_CURSOR = 744;
 /** 64 bytes for a function while it runs; and the context of a packet inside an ICMP error (a slot descriptor). */
 export const SCRATCH = 768;
 export const EMBEDDED = 832;
@@ -185,3 +188,5 @@ export const FREE_LOCAL = 1152;
 export const LOCAL_HIGH = 1156;
 export const FULL_NAT_COUNT = 1160;
 export const REFUSAL = 1164;
+/** 16 bytes: the server that local ports are looked for. A connection is pushed out while others use SCRATCH. */
+export const LOCAL_SERVER = 1168;

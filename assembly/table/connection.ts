@@ -71,6 +71,17 @@ export function touch(hash: u32): u32 {
   return load<u32>(<usize>load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES) & ~1, Connection.FLAGS);
 }
 
+/** So many entries of one hash pass over its line at the most: far beyond what chance brings, far below a u16. */
+const CROWD: u32 = 4096;
+
+/**
+ * Whether too many connections have this one's hash. Only a client's port 0 brings that about: packets from there never
+ * find a connection of their own, so that each makes one.
+ */
+export function isCrowded(connection: usize): bool {
+  return <u32>load<u16>(lineOf(sideHash(connection)), Index.OVERFLOW) >= CROWD;
+}
+
 /** Entry `reference` joins the index. */
 function indexInsert(hash: u32, reference: u32): void {
   const tag = tagOf(hash);
@@ -477,7 +488,7 @@ export function restart(connection: usize): void {
 
 /**
  * The next connection whose end has come, taken off the wheel, or 0 when there is none now. Looks at no more than
- * `budget` entries; WHEEL_DUE then tells that there is more to do.
+ * `budget` entries; WHEEL_DUE then tells that there is more to do. WHEEL_LOOKED tells how many a found one took.
  */
 export function nextExpired(budget: u32): usize {
   const present = now();
@@ -505,6 +516,7 @@ export function nextExpired(budget: u32): usize {
         } else {
           setWord(Memory.WHEEL_TICK, clock);
           setWord(Memory.WHEEL_LEVEL, level);
+          setWord(Memory.WHEEL_LOOKED, looked);
           return connection;
         }
       }

@@ -19,7 +19,7 @@ import { setWord, word } from "./memory";
 import { covers6, findRoute, mask4 } from "./route";
 import { findExact } from "./service";
 
-const SERVER: usize = Memory.LAYOUT_BASE + Memory.SCRATCH + 32;
+const SERVER: usize = Memory.LAYOUT_BASE + Memory.LOCAL_SERVER;
 const NO_PORT: u32 = 0;
 
 /** A fresh address of our own may stand for clients. */

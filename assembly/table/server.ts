@@ -85,6 +85,15 @@ export function retire(server: usize): void {
   setWord(Memory.TRASH_HEAD, <u32>server);
 }
 
+/** A service goes: removed servers forget it, whose record another one may get. */
+export function disown(service: usize): void {
+  let server = <usize>word(Memory.TRASH_HEAD);
+  while (server !== 0) {
+    if (<usize>load<u32>(server, Server.SERVICE) === service) store<u32>(server, 0, Server.SERVICE);
+    server = <usize>load<u32>(server, Server.NEXT);
+  }
+}
+
 function takeRetired(server: usize): void {
   const next = <usize>load<u32>(server, Server.NEXT);
   const previous = <usize>load<u32>(server, Server.PREVIOUS);

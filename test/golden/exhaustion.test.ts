@@ -1,0 +1,104 @@
+/** What a stranger may use up, and what is left for the others. */
+import { describe, expect, it } from "vitest";
+import * as Memory from "../../assembly/layout/memory.js";
+import * as Neighbour from "../../assembly/layout/neighbour.js";
+import type { MemoryEngine } from "../../host/engine/memory-engine.js";
+import { createDirector, NET, server, service } from "../support/director.js";
+import { arp, ethernet, tcpPacket, udpPacket } from "../support/packets.js";
+
+const word = (engine: MemoryEngine, at: number) =>
+  new DataView(engine.memory.buffer).getUint32(Memory.LAYOUT_BASE + at, true);
+
+const ends = (destination: string, sourcePort = 4000) => ({
+  source: NET.client.ip,
+  destination,
+  sourcePort,
+  destinationPort: 80,
+});
+
+function send(engine: MemoryEngine, packet: Uint8Array): number {
+  engine.inject("ext", ethernet(NET.ext.mac, NET.client.mac, packet));
+  return engine.collect().length;
+}
+
+describe("frames that wait for neighbours that do not exist", () => {
+  it("leave slots for those that move", async () => {
+    const engine = createDirector({ capacities: { slots: 768 } });
+    await engine.ipvs.addService(service(80));
+    await engine.ipvs.addServer(service(80).id, server(NET.servers[0].ip, 80));
+    for (let host = 50; host < 70; host++) {
+      for (let n = 0; n < 101; n++) send(engine, udpPacket(ends(`192.168.2.${host}`)));
+    }
+    expect(word(engine, Memory.WAITING)).toBeLessThanOrEqual(192);
+    expect(send(engine, tcpPacket(ends(NET.vip)))).toBe(1);
+    engine.advanceTo(engine.clock.nowMs + 10_000);
+    expect(word(engine, Memory.WAITING)).toBe(0);
+    // All but what the worker holds ready is free again.
+    expect(word(engine, Memory.FREE_SLOT_COUNT)).toBe(768 - 256);
+  });
+
+  it("go out when somebody says for good who the neighbour is", () => {
+    const engine = createDirector();
+    send(engine, udpPacket(ends("192.168.2.50")));
+    expect(word(engine, Memory.WAITING)).toBe(1);
+    engine.control.neighbourAdd("192.168.2.50", "02:00:00:00:02:32", 1);
+    engine.breathe();
+    expect(word(engine, Memory.WAITING)).toBe(0);
+    expect(engine.collect()).toHaveLength(1);
+  });
+});
+
+describe("neighbours", () => {
+  it("give way to new ones when nobody answers for them", () => {
+    const engine = createDirector({
+      capacities: { neighbours: 64 },
+      interfaces: [
+        { name: "ext", mac: NET.ext.mac, addresses: [`${NET.ext.ip}/24`] },
+        { name: "int", mac: NET.int.mac, addresses: [`${NET.int.ip}/24`] },
+      ],
+    });
+    for (let host = 50; host < 200; host++) send(engine, udpPacket(ends(`192.168.2.${host}`)));
+    expect(word(engine, Memory.NEIGHBOUR_COUNT)).toBeLessThanOrEqual(64);
+    const fresh = { ip: "192.168.2.201", mac: "02:00:00:00:02:c9" };
+    expect(send(engine, udpPacket(ends(fresh.ip)))).toBe(1);
+    engine.inject("int", ethernet(NET.int.mac, fresh.mac, arp(2, fresh, NET.int), 0x0806));
+    expect(engine.collect()).toHaveLength(1);
+    // Those that were set stay.
+    const base = word(engine, Memory.NEIGHBOURS_BASE);
+    const states = new Uint8Array(engine.memory.buffer);
+    const permanent = Array.from({ length: 64 }, (_, n) => states[base + n * Neighbour.SIZE + Neighbour.STATE]);
+    expect(permanent.filter((state) => state === Neighbour.STATE_PERMANENT)).toHaveLength(5);
+    engine.advanceTo(engine.clock.nowMs + 10_000);
+    expect(word(engine, Memory.WAITING)).toBe(0);
+  });
+});
+
+describe("clients that send from port 0", () => {
+  // Each of their packets makes a connection of its own, and all have one hash.
+  it("make a bounded number of connections, and disturb no others", async () => {
+    const engine = createDirector({ capacities: { connections: 100_000 } });
+    const config = service(80, "rr", "udp");
+    await engine.ipvs.addService(config);
+    await engine.ipvs.addServer(config.id, server(NET.servers[0].ip, 80));
+    const frame = ethernet(NET.ext.mac, NET.client.mac, udpPacket(ends(NET.vip, 0)));
+    for (let n = 0; n < 70_000; n++) engine.inject("ext", frame);
+    engine.collect();
+    expect(word(engine, Memory.CONNECTION_COUNT)).toBeLessThan(5000);
+    expect(send(engine, udpPacket(ends(NET.vip, 4000)))).toBe(1);
+  });
+});
+
+describe("a full table", () => {
+  // Making room ends a full NAT connection while the new client's network is at hand.
+  it("does not mistake a server for the client of a new template", async () => {
+    const engine = createDirector({ capacities: { connections: 4 } });
+    const config = service(80, "rr", "tcp", { persistence: 300 });
+    await engine.ipvs.addService(config);
+    await engine.ipvs.addServer(config.id, server(NET.servers[0].ip, 80, "fullnat"));
+    const clients = ["192.168.4.20", "192.168.4.21", "192.168.4.22"];
+    for (const source of clients) expect(send(engine, tcpPacket({ ...ends(NET.vip), source }))).toBe(1);
+    const templates: string[] = [];
+    for await (const { template, client } of engine.ipvs.connections()) if (template) templates.push(client);
+    expect(templates.sort()).toEqual(clients);
+  });
+});
