@@ -25,9 +25,11 @@ poll.writeInt16LE(native.POLLIN, 4);
 const pollAt = native.addressOf(poll);
 
 while (Atomics.load(stopped, 0) === 0) {
-  if (native.poll(pollAt, 1, LOOK_UP_MS) <= 0) continue;
   const length = native.read(raw, at + VNET_SIZE, LARGEST);
-  if (length <= 0) continue;
+  if (length <= 0) {
+    native.poll(pollAt, 1, LOOK_UP_MS);
+    continue;
+  }
   const packet = buffer.subarray(VNET_SIZE, VNET_SIZE + length);
   const inner = innerPacket(packet);
   if (inner === undefined) continue;

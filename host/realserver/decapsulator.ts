@@ -7,6 +7,10 @@ import { VNET_SIZE } from "./ipip.js";
 import { TUNNEL_DEVICE } from "./prepare.js";
 
 const SOCK_RAW = 3;
+const SOL_SOCKET = 1;
+const SO_RCVBUFFORCE = 33;
+/** A burst of super-frames waits here while the thread is busy: a small buffer loses it. */
+const RECEIVE_BYTES = 16 << 20;
 const IPPROTO_IPIP = 4;
 
 export interface Decapsulator {
@@ -21,6 +25,9 @@ export function openDecapsulator(): Decapsulator {
     const hint = errno === ioctl.EPERM ? " (run as root)" : "";
     throw new LvsError("ERR_LVS_PERMISSION", `cannot open a raw socket for IP-in-IP: ${errnoText(errno)}${hint}`);
   }
+  const size = Buffer.alloc(4);
+  size.writeInt32LE(RECEIVE_BYTES);
+  native.setsockopt(raw, SOL_SOCKET, SO_RCVBUFFORCE, size, size.length);
   let tun: number;
   try {
     tun = ioctl.openTun(TUNNEL_DEVICE, ioctl.IFF_TUN | ioctl.IFF_NO_PI | ioctl.IFF_VNET_HDR);
