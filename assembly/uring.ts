@@ -18,7 +18,7 @@ import * as Uring from "./layout/uring";
 import * as Worker from "./layout/worker";
 import { acquire, release } from "./table/lock";
 import { count, countAt, now, reached, word } from "./table/memory";
-import { giveSlot, takeSlot } from "./table/slot";
+import { freeSlots, giveSlot, popSlot, resetSlot } from "./table/slot";
 
 /** A queue whose reads ended with an error is tried again after this many ticks. */
 const RETRY: u32 = 62;
@@ -90,7 +90,7 @@ function writeEntry(
   userData: u32,
   group: u32,
 ): void {
-  store<u64>(entry, <u64>(opcode | (flags << 8)) | ((<u64>descriptor) << 32));
+  store<u64>(entry, <u64>(opcode | ((flags | Uring.FIXED_FILE) << 8)) | ((<u64>descriptor) << 32));
   store<u64>(entry, offset, Uring.ENTRY_OFFSET);
   store<u64>(entry, address, Uring.ENTRY_ADDRESS);
   store<u64>(entry, <u64>length | ((<u64>operationFlags) << 32), Uring.ENTRY_LENGTH);
@@ -159,6 +159,7 @@ function reap(block: usize, state: usize, worker: usize): bool {
       const queue = queueOf(state, number);
       if ((flags & Uring.HAS_BUFFER) !== 0) {
         const slot = takeProvided(block, state, queue, number, flags >> 16);
+        if (slot !== 0) resetSlot(slot);
         if (slot === 0) odd++;
         else if (result <= 0 || result > Slot.FRAME_MAX) {
           giveSlot(slot);
@@ -250,12 +251,13 @@ function wanted(queue: usize): u32 {
   return fit < BURST_LEAST ? (BURST_LEAST < limit ? BURST_LEAST : limit) : fit;
 }
 
-/** Fills a queue's buffer ring. False when the empty slots ran out. */
-function provide(block: usize, state: usize, queue: usize, number: u32): bool {
+/** Fills a queue's buffer ring with no more than its share of the slots. False when the empty slots ran out. */
+function provide(block: usize, state: usize, queue: usize, number: u32, share: u32): bool {
   let held = load<u32>(queue, Uring.QUEUE_HELD);
   const before = held;
-  const most = wanted(queue);
-  if (held >= most) return true;
+  let most = wanted(queue);
+  if (most > share) most = share;
+  if (held >= most) return most !== 0;
   const frameAt = load<u32>(queue, Uring.QUEUE_FRAME_AT);
   const origin = load<u64>(state, Uring.MEMORY);
   const ring = block + Uring.BUFFER_RINGS + <usize>number * (Uring.BUFFERS * Uring.BUFFER_SIZE);
@@ -266,7 +268,8 @@ function provide(block: usize, state: usize, queue: usize, number: u32): bool {
     const id = tail & (Uring.BUFFERS - 1);
     const place = provided + ((<usize>id) << 2);
     if (load<u32>(place) !== 0) break;
-    const slot = takeSlot();
+    // Reset when it comes back with a frame: its lines are needed then, not now.
+    const slot = popSlot();
     if (slot === 0) {
       enough = false;
       break;
@@ -304,13 +307,16 @@ function refill(block: usize, state: usize): bool {
   let wait = word(Memory.IDLE_MS);
   let changed = false;
   const queues = load<u32>(state, Uring.QUEUE_COUNT);
+  if (load<u32>(state, Uring.EVENT_ARMED) === 0) watchEvents(block, state);
   let number = load<u32>(state, Uring.FIRST) + 1;
   if (number >= queues) number = 0;
   // Slots that run out must not always do so for the same queue.
   store<u32>(state, number, Uring.FIRST);
+  // A queue where nothing comes must not lie on all of them.
+  const share: u32 = queues === 0 ? 0 : (freeSlots() + load<u32>(state, Uring.HELD) + queues - 1) / queues;
   for (let n: u32 = 0; n < queues; n++) {
     const queue = queueOf(state, number);
-    const enough = provide(block, state, queue, number);
+    const enough = provide(block, state, queue, number, share);
     if (load<u32>(queue, Uring.QUEUE_ARMED) === 0) {
       const retry = load<u32>(queue, Uring.QUEUE_RETRY);
       if (!reached(now(), retry)) {
@@ -326,7 +332,6 @@ function refill(block: usize, state: usize): bool {
     }
     number = number + 1 < queues ? number + 1 : 0;
   }
-  if (load<u32>(state, Uring.EVENT_ARMED) === 0) watchEvents(block, state);
   store<u32>(state, wait, Uring.WAIT_MS);
   return changed;
 }
@@ -381,6 +386,7 @@ export function endUringBreath(worker: u32): u32 {
     if (entry !== 0) {
       const flags: u32 = Uring.CANCEL_ALL | Uring.CANCEL_ANY;
       writeEntry(entry, Uring.ASYNC_CANCEL, 0, 0, 0, 0, 0, flags, Uring.KIND_CANCEL << 16, 0);
+      store<u8>(entry, 0, Uring.ENTRY_FLAGS);
       postEntry(block, state, 0);
       inFlight(state, 1);
       store<u32>(state, 1, Uring.CLOSING);
@@ -406,7 +412,9 @@ function giveAll(block: usize, state: usize, lists: usize): void {
     const queue = queueOf(state, number);
     for (let id: u32 = 0; id < <u32>Uring.BUFFERS; id++) {
       const slot = takeProvided(block, state, queue, number, id);
-      if (slot !== 0) giveSlot(slot);
+      if (slot === 0) continue;
+      resetSlot(slot);
+      giveSlot(slot);
     }
   }
 }

@@ -42,6 +42,7 @@ export const COMPLETE_MASK = 24;
 export const QUEUE_COUNT = 28;
 /** Where this memory begins in the process's: u64. */
 export const MEMORY = 32;
+/** Place in the ring's table of descriptors. */
 export const EVENT_DESCRIPTOR = 40;
 
 // Words of the core.
@@ -64,7 +65,7 @@ export const HELD = 92;
 export const ARGUMENT = 128;
 export const TIMESPEC = 160;
 
-/** By the number of a port's record: descriptor that its frames are written to, -1 for none (i32). */
+/** By the number of a port's record: what its frames are written to, -1 for none (i32). Places in the ring's table. */
 export const OUTPUTS = 192;
 
 /** Queues: 64 bytes each. */
@@ -112,6 +113,8 @@ export const POLL_ADD = 6;
 export const ASYNC_CANCEL = 14;
 export const WRITE = 23;
 export const READ_MULTISHOT = 49;
+/** DESCRIPTOR is an index into the ring's own table. */
+export const FIXED_FILE = 1;
 export const BUFFER_SELECT = 0x20;
 export const SKIP_SUCCESS = 0x40;
 export const RWF_NOWAIT = 8;

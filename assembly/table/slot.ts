@@ -23,13 +23,19 @@ export function initSlots(): void {
   setWord(Memory.FREE_SLOT_COUNT, capacity);
 }
 
-/** A slot ready to be written, reset; 0 when there is none left. */
-export function takeSlot(): usize {
+/** A slot as its last owner left it; 0 when there is none left. */
+export function popSlot(): usize {
   const slot = <usize>word(Memory.FREE_SLOT);
   if (slot === 0) return 0;
   setWord(Memory.FREE_SLOT, load<u32>(slot, Slot.NEXT));
   setWord(Memory.FREE_SLOT_COUNT, word(Memory.FREE_SLOT_COUNT) - 1);
-  resetSlot(slot);
+  return slot;
+}
+
+/** A slot ready to be written, reset; 0 when there is none left. */
+export function takeSlot(): usize {
+  const slot = popSlot();
+  if (slot !== 0) resetSlot(slot);
   return slot;
 }
 

@@ -85,7 +85,7 @@ export class UringTransport {
         throw new NoUring("its completion ring is larger than what was asked for");
       }
       if (!this.ring.supports(Uring.READ_MULTISHOT)) throw new NoUring("this kernel has no multishot reads");
-      describeRing(memory, base, offsets, options);
+      this.ring.registerFiles(describeRing(memory, base, offsets, options));
       for (const { fd } of outputs) native.setBlocking(fd, true);
       for (const [number, queue] of queues.entries()) {
         // With O_NONBLOCK a read would end at once, instead of waiting in the ring.
@@ -123,6 +123,7 @@ export class UringTransport {
       if (this.now() > until) break;
     }
     for (let number = 0; number < this.queues.length; number++) this.ring.unregisterBuffers(number);
+    this.ring.unregisterFiles();
     this.ring.close();
   }
 
@@ -179,13 +180,16 @@ export class UringTransport {
   }
 }
 
-/** Writes into a worker's block what the core must know of its ring; `base` is the memory's address in the process. */
+/**
+ * Writes into a worker's block what the core must know of its ring; `base` is the memory's address in the process.
+ * Returns the descriptors that the core calls by their place in this list.
+ */
 export function describeRing(
   memory: WebAssembly.Memory,
   base: number,
   offsets: RingOffsets,
   options: Pick<UringOptions, "index" | "queues" | "outputs" | "eventfd">,
-): void {
+): number[] {
   const { index, queues, outputs, eventfd } = options;
   const words = new Uint32Array(memory.buffer);
   const header = (at: number) => words[(Memory.LAYOUT_BASE + at) >>> 2]!;
@@ -207,7 +211,12 @@ export function describeRing(
   set(Uring.COMPLETE_MASK, words[(rings + offsets.completeMask) >>> 2]!);
   set(Uring.QUEUE_COUNT, queues.length);
   setAddress(Uring.MEMORY, base);
-  set(Uring.EVENT_DESCRIPTOR, eventfd);
+  const files = [eventfd];
+  const place = (fd: number) => {
+    const found = files.indexOf(fd);
+    return found >= 0 ? found : files.push(fd) - 1;
+  };
+  set(Uring.EVENT_DESCRIPTOR, place(eventfd));
   setAddress(Uring.ARGUMENT + 16, base + block + Uring.STATE + Uring.TIMESPEC);
   for (let number = 0; number < Uring.QUEUES; number++) set(Uring.OUTPUTS + 4 * number, 0xffffffff);
   for (const { record, fd } of outputs) {
@@ -215,17 +224,18 @@ export function describeRing(
     if (!Number.isInteger(number) || number < 0 || number >= Uring.QUEUES) {
       throw new NoUring(`a worker writes to at most ${Uring.QUEUES} ports`);
     }
-    set(Uring.OUTPUTS + 4 * number, fd);
+    set(Uring.OUTPUTS + 4 * number, place(fd));
   }
   const limit = bufferLimit(queues.length);
   for (const [number, queue] of queues.entries()) {
     const at = Uring.QUEUE + number * Uring.QUEUE_SIZE;
-    set(at + Uring.QUEUE_DESCRIPTOR, queue.fd);
+    set(at + Uring.QUEUE_DESCRIPTOR, place(queue.fd));
     set(at + Uring.QUEUE_PORT, queue.record);
     set(at + Uring.QUEUE_FRAME_AT, queue.frameAt);
     set(at + Uring.QUEUE_LIMIT, limit);
     set(at + Uring.QUEUE_RETRY, header(Memory.NOW));
   }
+  return files;
 }
 
 function bufferLimit(queues: number): number {

@@ -67,6 +67,7 @@ export class WorkerLoop {
   };
   private core: Core;
   private traps = 0;
+  private tick = -1;
 
   constructor(config: WorkerConfig, say: (message: WorkerMessage) => void) {
     this.config = config;
@@ -143,8 +144,7 @@ export class WorkerLoop {
   /** Runs the core over what was received; how many frames are to be sent. */
   private breathe(): number {
     try {
-      Atomics.store(this.words, (Memory.LAYOUT_BASE + Memory.DAY_MS) >>> 2, this.clock.dayMs());
-      return this.core.run(this.config.index, this.clock.ticks()) >>> 0;
+      return this.core.run(this.config.index, this.time()) >>> 0;
     } catch (error) {
       this.recover(error);
       return this.words[(this.record + Worker.SEND_COUNT) >>> 2]!;
@@ -154,13 +154,22 @@ export class WorkerLoop {
   /** The same over the worker's ring: what is to be done next. */
   private breatheUring(): number {
     try {
-      Atomics.store(this.words, (Memory.LAYOUT_BASE + Memory.DAY_MS) >>> 2, this.clock.dayMs());
-      return this.core.runUring(this.config.index, this.clock.ticks());
+      return this.core.runUring(this.config.index, this.time());
     } catch (error) {
       this.recover(error);
       // The next breath posts what is ready.
       return Uring.BUSY;
     }
+  }
+
+  /** The breath's tick. The time of day is told once a tick: nobody needs it finer. */
+  private time(): number {
+    const tick = this.clock.ticks();
+    if (tick !== this.tick) {
+      this.tick = tick;
+      Atomics.store(this.words, (Memory.LAYOUT_BASE + Memory.DAY_MS) >>> 2, this.clock.dayMs());
+    }
+    return tick;
   }
 
   /**

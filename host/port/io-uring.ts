@@ -15,6 +15,8 @@ const SETUP_DEFER_TASKRUN = 1 << 13;
 const SETUP_NO_MMAP = 1 << 14;
 const SETUP_NO_SQARRAY = 1 << 16;
 
+const REGISTER_FILES = 2;
+const UNREGISTER_FILES = 3;
 const REGISTER_PROBE = 8;
 const REGISTER_PBUF_RING = 22;
 const UNREGISTER_PBUF_RING = 23;
@@ -110,6 +112,20 @@ export class Ring {
       return false;
     }
     return (probe.readUInt16LE(16 + 8 * operation + 2) & OPERATION_SUPPORTED) !== 0;
+  }
+
+  /** The ring's own table of descriptors: an operation then need not take and drop a reference. */
+  registerFiles(fds: readonly number[]): void {
+    const table = fixed(4 * fds.length);
+    for (const [at, fd] of fds.entries()) table.writeInt32LE(fd, 4 * at);
+    const at = native.addressOf(table);
+    if (native.syscall6(REGISTER, this.fd, REGISTER_FILES, at, fds.length, 0, 0) < 0) {
+      throw refusal("table of descriptors", native.errno());
+    }
+  }
+
+  unregisterFiles(): void {
+    native.syscall6(REGISTER, this.fd, UNREGISTER_FILES, 0, 0, 0, 0);
   }
 
   /** Buffers of a group come from the ring at that address. */

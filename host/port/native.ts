@@ -81,6 +81,11 @@ export const ioctlValue = libc.func("ioctl", "int", ["int", "ulong", "uintptr_t"
   request: number,
   argument: number,
 ) => number;
+export const madvise = libc.func("madvise", "int", ["uintptr_t", "size_t", "int"]) as (
+  address: number,
+  length: number,
+  advice: number,
+) => number;
 /** F_GETFL and F_SETFL. */
 export const fcntl = libc.func("fcntl", "int", ["int", "int", "long"]) as (
   fd: number,
@@ -144,5 +149,6 @@ export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_NO_NEW_PRIVS = 38;
 export const PR_CAPBSET_DROP = 24;
 export const PR_CAPBSET_READ = 23;
+export const MADV_HUGEPAGE = 14;
 export const POLLIN = 1;
 export const POLLERR = 8;
