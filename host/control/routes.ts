@@ -192,10 +192,20 @@ export const ROUTES: readonly Route[] = [
   {
     method: "PATCH",
     path: "/v1/settings",
-    summary: "Changes the settings that it names",
+    summary: "Changes the settings that it names, all of them or none",
     body: schema.settings,
     handle: ({ info, body }) => {
-      for (const [name, value] of Object.entries(body as Settings)) info.setSetting(name, value);
+      const before = { ...info.settings() };
+      const done: string[] = [];
+      try {
+        for (const [name, value] of Object.entries(body as Settings)) {
+          info.setSetting(name, value);
+          done.push(name);
+        }
+      } catch (error) {
+        for (const name of done) info.setSetting(name, before[name]!);
+        throw error;
+      }
     },
   },
   {

@@ -44,6 +44,10 @@ export interface ControlServer {
 const BODY_LIMIT = 256 * 1024;
 /** A peer that says nothing for so long is let go. */
 const REQUEST_TIMEOUT_MS = 10_000;
+/** How often that is looked at. */
+const LOOK_MS = 5_000;
+/** So is one that neither sends nor takes anything in the middle of an answer. */
+const IDLE_MS = 60_000;
 const LONGEST_PATH = 107;
 const CHUNK = 32 * 1024;
 
@@ -143,6 +147,8 @@ function createApp(options: ControlServerOptions, listen: ListenOptions | undefi
     bodyLimit: BODY_LIMIT,
     routerOptions: { maxParamLength: 128 },
     requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: IDLE_MS,
+    http: { headersTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: LOOK_MS },
     forceCloseConnections: true,
   });
   app.setErrorHandler((error, _request, reply) => {

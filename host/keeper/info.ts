@@ -13,6 +13,7 @@ import type {
   NeighbourInfo,
   PortInfo,
   RouteInfo,
+  Settings,
 } from "../control/director-info.js";
 import { SETTING_NAMES, settingIds } from "../core/settings.js";
 import type { Engine, EnginePort } from "../engine/engine.js";
@@ -135,9 +136,14 @@ export class EngineInfo implements DirectorInfo {
     return { ...tables.counters(), traps };
   }
 
-  settings(): Record<string, number> {
+  settings(): Settings {
     const { tables } = this.engine.ipvs;
-    return Object.fromEntries(SETTING_NAMES.map((name) => [name, tables.setting(settingIds(name)[0]!)]));
+    return Object.fromEntries(
+      SETTING_NAMES.map((name) => {
+        const [first, ...more] = settingIds(name).map((id) => tables.setting(id));
+        return [name, more.length === 0 ? first! : [first, ...more].join(" ")];
+      }),
+    );
   }
 
   marks(): MarksInfo {
@@ -149,7 +155,7 @@ export class EngineInfo implements DirectorInfo {
     else this.markRules.apply(text);
   }
 
-  setSetting(name: string, value: number): void {
+  setSetting(name: string, value: number | string): void {
     if (settingIds(name).length === 0) throw new IpvsError("ENOENT", ENOENT, `no setting ${name}`);
     try {
       this.engine.control.setting(name, `${value}`);

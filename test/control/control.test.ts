@@ -161,6 +161,8 @@ describe("tables over the socket", () => {
     await client.setSettings({ sloppy_tcp: 1 });
     expect(info.values.sloppy_tcp).toBe(1);
     await expect(client.setSettings({ nothing: 1 })).rejects.toMatchObject({ code: "ENOENT", errno: 2 });
+    await expect(client.setSettings({ sloppy_tcp: 0, nothing: 1 })).rejects.toMatchObject({ code: "ENOENT" });
+    expect(info.values.sloppy_tcp).toBe(1);
   });
 
   it("replace and change firewall marks", async () => {
