@@ -48,6 +48,7 @@ describe("addresses of the link", () => {
   it("are told of what nobody takes", () => {
     const ends = { source: CLIENT, destination: EXT_LINK, sourcePort: 4000, destinationPort: 9 };
     const [answer] = answers(director(), udpPacket(ends));
+    expect(answer).toContain(`ext ${NET.ext.mac}>${NET.client.mac}`);
     expect(answer).toContain(`${EXT_LINK} > ${CLIENT} hops 64 class 00 len 56 icmp6 type 1 code 4`);
   });
 });
