@@ -25,8 +25,8 @@ const RETRY: u32 = 62;
 /** Milliseconds until empty slots are looked for again. */
 const STARVED_MS: u32 = 4;
 /** Bytes of frames that one turn of the kernel may put into a queue's buffers: they are to be in the cache still. */
-const BURST_BYTES: u32 = 1 << 20;
-const BURST_LEAST: u32 = 16;
+const BURST_BYTES: u32 = 1 << 18;
+const BURST_LEAST: u32 = 4;
 const RECEIVED_LIMIT: u32 = 1024;
 
 const EINTR = 4;
