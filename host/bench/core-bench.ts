@@ -5,6 +5,7 @@ import type { Readable, Writable } from "node:stream";
 import * as Connection from "../../assembly/layout/connection.js";
 import * as Memory from "../../assembly/layout/memory.js";
 import * as Port from "../../assembly/layout/port.js";
+import * as Setting from "../../assembly/layout/setting.js";
 import * as Slot from "../../assembly/layout/slot.js";
 import * as State from "../../assembly/layout/state.js";
 import * as Worker from "../../assembly/layout/worker.js";
@@ -130,8 +131,8 @@ class WlvsCore implements Contender {
     control.init();
     this.ports = setUp(control);
     this.queue = this.words[(Memory.LAYOUT_BASE + Memory.WORKERS_BASE) >> 2]!;
-    // Until what the addresses announced of themselves is out, and the supply is there.
-    while (this.core.run(0, ticks()) > 0);
+    // The supply of empty slots.
+    this.core.run(0, ticks());
     this.establish();
     this.warm = Uint32Array.from({ length: WARM_FLOWS }, (_, at) =>
       connections <= WARM_FLOWS ? at % connections : this.nextFlow(),
@@ -242,6 +243,8 @@ class CCore implements Contender {
 }
 
 function setUp(control: Control): [number, number] {
+  // What is sent is counted: only frames that came in.
+  control.settingSet(Setting.ANNOUNCE, 0);
   const capabilities = Port.CAPABILITY_LINK | Port.CAPABILITY_CHECKSUM | Port.CAPABILITY_TSO4 | Port.CAPABILITY_TSO6;
   const ports = DIRECTOR_MACS.map((mac, number) => {
     const port = control.portAdd({ number, kind: "memory", capabilities, mtu: 1500, mac });

@@ -8,6 +8,7 @@ import * as Connection from "../../assembly/layout/connection.js";
 import * as ConnectionIndex from "../../assembly/layout/connection-index.js";
 import * as Memory from "../../assembly/layout/memory.js";
 import * as Port from "../../assembly/layout/port.js";
+import * as Setting from "../../assembly/layout/setting.js";
 import * as Slot from "../../assembly/layout/slot.js";
 import * as Worker from "../../assembly/layout/worker.js";
 import {
@@ -94,6 +95,8 @@ class Director {
     this.writer = new FrameWriter(memory.buffer);
     const control = new Control(this.core, memory);
     control.init();
+    // What is sent is counted: only frames that came in.
+    control.settingSet(Setting.ANNOUNCE, 0);
     const capabilities = Port.CAPABILITY_LINK | Port.CAPABILITY_CHECKSUM | Port.CAPABILITY_TSO4;
     this.ports = DIRECTOR_MACS.map((mac, number) => {
       const port = control.portAdd({ number, kind: "memory", capabilities, mtu: 1500, mac });
@@ -114,8 +117,8 @@ class Director {
     }
     this.queue = this.header(Memory.WORKERS_BASE);
     this.ipvs = new LocalIpvs(control, { now: () => this.now });
-    // Until what the addresses announced of themselves is out.
-    while (this.run() > 0);
+    // The supply of empty slots.
+    this.run();
   }
 
   header(at: number): number {

@@ -16,6 +16,7 @@ interface Options {
   readonly seconds?: number;
   readonly rounds?: number;
   readonly only?: readonly TestName[];
+  readonly connections?: readonly number[];
 }
 
 export function register(program: Command, context: CliContext): void {
@@ -26,15 +27,16 @@ export function register(program: Command, context: CliContext): void {
     .helpCommand(false);
   examples(bench, "wlvs bench core\nwlvs bench path --seconds 20 --json path.json");
 
-  sub(
-    bench,
-    "core",
-    "nanoseconds a packet of the core over 1000 and 1 million connections, beside the same in C",
-    2,
-  ).action(async (options: Options) => {
-    const report = await benchCore({ seconds: options.seconds ?? 2, progress: progressTo(context.stderr) });
-    finish(context, options, report, coreText(report));
-  });
+  sub(bench, "core", "nanoseconds a packet of the core over 1000 and 1 million connections, beside the same in C", 2)
+    .option("--connections <n>", "so many in the table; may be given again (default: 1000 and 1000000)", connections)
+    .action(async (options: Options) => {
+      const report = await benchCore({
+        seconds: options.seconds ?? 2,
+        ...(options.connections !== undefined && { connections: options.connections }),
+        progress: progressTo(context.stderr),
+      });
+      finish(context, options, report, coreText(report));
+    });
   sub(bench, "path", "TCP through TAPs and NAT in namespaces, beside a bare C forwarder", 15).action(
     async (options: Options) => {
       const report = await benchPath({ seconds: options.seconds ?? 15, progress: progressTo(context.stderr) });
@@ -58,6 +60,14 @@ export function register(program: Command, context: CliContext): void {
       });
       finish(context, options, report, peersText(report));
     });
+}
+
+function connections(text: string, before: readonly number[] = []): readonly number[] {
+  const value = Number(text);
+  // The clients of the frames are 10.0.0.0/8.
+  if (!(Number.isInteger(value) && value >= 1 && value < 1 << 24))
+    throw usage(`--connections ${text}: 1 to ${(1 << 24) - 1} is wanted`);
+  return [...before, value];
 }
 
 function onlyTests(text: string, before: readonly TestName[] = []): readonly TestName[] {
