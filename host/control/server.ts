@@ -285,6 +285,12 @@ function reasonOf(cause: unknown): string {
   }
 }
 
+/** A low port is for the privileged, which the director is not. */
+function remedyOf(cause: unknown): string {
+  if ((cause as NodeJS.ErrnoException).code !== "EACCES") return "";
+  return " (take a port from 1024 on, or lower net.ipv4.ip_unprivileged_port_start)";
+}
+
 function closing(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
@@ -308,7 +314,11 @@ export async function createControlServer(options: ControlServerOptions): Promis
       await listening(server, () => server.listen(port, host));
     } catch (cause) {
       await closing(app.server);
-      throw new LvsError("ERR_LVS_SOCKET", `cannot listen on ${host}:${port}: ${reasonOf(cause)}`, cause);
+      throw new LvsError(
+        "ERR_LVS_SOCKET",
+        `cannot listen on ${host}:${port}: ${reasonOf(cause)}${remedyOf(cause)}`,
+        cause,
+      );
     }
     const bound = server.address();
     tcp = { host, port: typeof bound === "object" && bound !== null ? bound.port : port };

@@ -234,6 +234,15 @@ describe("wlvs run", () => {
     const missing = network.director("--tap", "x0,netns=wlvs-none", "--socket", join(network.directory, "y"));
     expect((await missing.ended).status).toBe(1);
     expect(missing.stderr).toMatch(/^wlvs: no network namespace wlvs-none[^\n]*\n$/);
+    const low = network.director(
+      ...["--tap", `other0,netns=${client}`, "--socket", join(network.directory, "z")],
+      ...["--listen", "127.0.0.1:1", "--log-level", "error"],
+    );
+    expect((await low.ended).status).toBe(1);
+    expect(low.stderr).toMatch(
+      /^wlvs: cannot listen on 127\.0\.0\.1:1: permission denied \(take a port from 1024[^\n]*\n$/,
+    );
+    expect(hasLink(client, "other0")).toBe(false);
     expect((await first.stop()).status).toBe(0);
   });
 });
