@@ -1,7 +1,7 @@
 /** What happens as time passes, frames or not. */
 
-import { hostUnreachable, timeExceeded } from "./answer";
 import { tickAnnouncements } from "./announce";
+import { hostUnreachable, timeExceeded } from "./answer";
 import { sweepConnections, tickConnections } from "./connections";
 import { tickDefence } from "./defence";
 import * as Counters from "./layout/counters";

@@ -8,7 +8,7 @@ import * as Route from "./layout/route";
 import * as Slot from "./layout/slot";
 import { enqueue } from "./send";
 import { findAddress4, findAddress6 } from "./table/address";
-import { count, word } from "./table/memory";
+import { count } from "./table/memory";
 import { isLink } from "./table/port";
 import { findRoute } from "./table/route";
 import { resetSlot, takeSlot } from "./table/slot";
