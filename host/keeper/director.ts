@@ -1,6 +1,6 @@
 /** The director's process: no privileges, descriptors from the keeper; ends when the keeper does. */
 import type { RunConfig, SourcedStep } from "../config/config.js";
-import { diffTables } from "../config/diff.js";
+import { diffTables, stepText } from "../config/diff.js";
 import type { ReloadResult } from "../control/director-info.js";
 import { createControlServer } from "../control/server.js";
 import { Engine, type EnginePort } from "../engine/engine.js";
@@ -132,15 +132,17 @@ async function start(message: Start): Promise<void> {
   };
   reconfigure = async (next) => {
     const place = { control: engine.control, ipvs: engine.ipvs, failover, reloadMarks };
-    const result = await applyConfig(place, config, next);
+    const began = performance.now();
+    const { steps, changes, restart } = await applyConfig(place, config, next);
+    const ms = Math.round((performance.now() - began) * 10) / 10;
     config = next;
     tell({ type: "applied", config });
     tell({ type: "checks", targets: targetsOf(config.health ?? []) });
     await changed();
     engine.wake();
-    log.info({ event: "config.reloaded", ...result }, `reloaded: ${result.changes.length} changes`);
-    if (result.restart.length > 0) log.warn({ event: "config.restart" }, `for a restart: ${result.restart.join(", ")}`);
-    return result;
+    log.info({ event: "config.reloaded", changes: steps.length + changes.length, ms }, "reloaded");
+    if (restart.length > 0) log.warn({ event: "config.restart" }, `for a restart: ${restart.join(", ")}`);
+    return { changes: [...steps.map(stepText), ...changes], restart };
   };
   const info: EngineInfo = new EngineInfo(engine, config, ports, version, marks, {
     health: () => failover.health(),

@@ -1,11 +1,12 @@
 /** Another configuration for a running director: just what is different changes, connections stay. */
 import type { RunConfig } from "../config/config.js";
-import { diffTables, stepText, tablesOf } from "../config/diff.js";
+import { diffTables, type Table, tablesOf } from "../config/diff.js";
 import type { ReloadResult } from "../control/director-info.js";
+import { serviceKey } from "../control/keys.js";
 import type { Control } from "../core/control.js";
 import { SETTING_DEFAULTS, settingIds, settingName } from "../core/settings.js";
 import type { Failover } from "../health/failover.js";
-import type { Ipvs } from "../ipvs/model.js";
+import type { Ipvs, IpvsStep } from "../ipvs/model.js";
 import { changeTables } from "./changes.js";
 
 /** Fixed when the devices and the memory are made. */
@@ -23,6 +24,11 @@ const FIXED = [
   "forward",
 ] as const satisfies ReadonlyArray<keyof RunConfig>;
 
+export interface Applied extends ReloadResult {
+  /** What changed in the tables; `changes` has the rest. */
+  readonly steps: readonly IpvsStep[];
+}
+
 export interface ReloadPlace {
   readonly control: Control;
   readonly ipvs: Ipvs;
@@ -31,13 +37,12 @@ export interface ReloadPlace {
 }
 
 /** All of the tables or nothing of it; throws when the tables refuse, and then nothing has changed. */
-export async function applyConfig(place: ReloadPlace, before: RunConfig, after: RunConfig): Promise<ReloadResult> {
+export async function applyConfig(place: ReloadPlace, before: RunConfig, after: RunConfig): Promise<Applied> {
   const { control, ipvs, failover } = place;
   const changes: string[] = [];
   const running = failover.whole(await ipvs.services());
   const steps = diffTables(running, tablesOf(after.steps.map(({ step }) => step)));
-  if (steps.length > 0) await changeTables(ipvs, failover, steps);
-  changes.push(...steps.map(stepText));
+  await changeByService(place, running, steps);
   const settings = new Map(before.settings);
   const wanted = new Map(after.settings);
   for (const [name, value] of wanted) {
@@ -72,7 +77,44 @@ export async function applyConfig(place: ReloadPlace, before: RunConfig, after: 
   }
   if (!same(before.health, after.health)) changes.push("health checks");
   await failover.configure(after.health ?? []);
-  return { changes, restart: FIXED.filter((key) => !same(before[key], after[key])) };
+  return { steps, changes, restart: FIXED.filter((key) => !same(before[key], after[key])) };
+}
+
+/** A transaction for each service, so that the data path never waits for all of them; one that fails undoes all. */
+async function changeByService(
+  place: ReloadPlace,
+  running: readonly Table[],
+  steps: readonly IpvsStep[],
+): Promise<void> {
+  const { ipvs, failover } = place;
+  const groups = new Map<string, IpvsStep[]>();
+  for (const step of steps) {
+    const key = serviceOf(step);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [step]);
+    else group.push(step);
+  }
+  try {
+    for (const group of groups.values()) await changeTables(ipvs, failover, group);
+  } catch (error) {
+    const back = diffTables(failover.whole(await ipvs.services()), running);
+    await changeTables(ipvs, failover, back);
+    throw error;
+  }
+}
+
+function serviceOf(step: IpvsStep): string {
+  switch (step.do) {
+    case "addService":
+    case "editService":
+      return serviceKey(step.service.id);
+    case "removeService":
+      return serviceKey(step.id);
+    case "flush":
+      return "";
+    default:
+      return serviceKey(step.service);
+  }
 }
 
 function same(a: unknown, b: unknown): boolean {
