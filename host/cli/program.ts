@@ -76,7 +76,12 @@ export async function createProgram(context: CliContext, name?: string): Promise
       writeOut: (text) => void context.stdout.write(text),
       writeErr: (text) => void context.stderr.write(text),
       outputError: (text, write) =>
-        write(`${text.replace(/^error: /, "wlvs: ").trimEnd().replaceAll("\n", " ")} (see '${help}')\n`),
+        write(
+          `${text
+            .replace(/^error: /, "wlvs: ")
+            .trimEnd()
+            .replaceAll("\n", " ")} (see '${help}')\n`,
+        ),
       getOutHelpWidth: () => context.stdout.columns ?? 110,
       getErrHelpWidth: () => context.stderr.columns ?? 110,
     })
