@@ -42,33 +42,35 @@ function report(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** Runs of the core, and which of them stood in the way of others for long. */
+/** Milliseconds that this process has run for; others may have the processor in between. */
+function processorTime(): number {
+  const { userCPUTime, systemCPUTime } = process.resourceUsage();
+  return (userCPUTime + systemCPUTime) / 1000;
+}
+
+/** How long runs of the core stood in the way of others. Time in which the machine ran somebody else is not theirs. */
 class Pauses {
   runs = 0;
   longest = 0;
-  /** Longer than the limit while nothing else had the processor. */
   over = 0;
-  /** Longer than the limit because the machine gave the processor to somebody else. */
-  preempted = 0;
+  longestByTheClock = 0;
 
   time<T>(run: () => T): T {
-    const switches = process.resourceUsage().involuntaryContextSwitches;
+    const cpu = processorTime();
     const from = performance.now();
     const value = run();
-    const took = performance.now() - from;
+    const clock = performance.now() - from;
+    const took = clock > LONGEST_PAUSE_MS ? Math.min(clock, processorTime() - cpu) : clock;
     this.runs++;
-    if (took > LONGEST_PAUSE_MS && process.resourceUsage().involuntaryContextSwitches !== switches) {
-      this.preempted++;
-    } else {
-      if (took > LONGEST_PAUSE_MS) this.over++;
-      this.longest = Math.max(this.longest, took);
-    }
+    this.longest = Math.max(this.longest, took);
+    this.longestByTheClock = Math.max(this.longestByTheClock, clock);
+    if (took > LONGEST_PAUSE_MS) this.over++;
     return value;
   }
 
   toString(): string {
-    const others = this.preempted === 0 ? "" : ` (${this.preempted} others were interrupted by the machine)`;
-    return `longest of ${this.runs} runs ${this.longest.toFixed(2)} ms, ${this.over} over ${LONGEST_PAUSE_MS} ms${others}`;
+    const clock = `${this.longestByTheClock.toFixed(2)} ms by the clock`;
+    return `longest of ${this.runs} runs ${this.longest.toFixed(2)} ms (${clock}), ${this.over} over ${LONGEST_PAUSE_MS} ms`;
   }
 }
 
@@ -268,11 +270,14 @@ describe(`${CONNECTIONS} connections in one table`, () => {
       let lines = 0;
       let bytes = 0;
       let longest = 0;
-      let last = performance.now();
+      let longestByTheClock = 0;
+      let lastClock = performance.now();
+      let lastCpu = processorTime();
       const beat = () => {
-        const now = performance.now();
-        longest = Math.max(longest, now - last);
-        last = now;
+        const [clock, cpu] = [performance.now(), processorTime()];
+        longestByTheClock = Math.max(longestByTheClock, clock - lastClock);
+        longest = Math.max(longest, Math.min(clock - lastClock, cpu - lastCpu));
+        [lastClock, lastCpu] = [clock, cpu];
       };
       const timer = setInterval(beat, 1);
       const collections: number[] = [];
@@ -295,7 +300,7 @@ describe(`${CONNECTIONS} connections in one table`, () => {
       beat();
       report(
         `listed ${lines - 2} (${(bytes / MIB).toFixed(0)} MiB) in ${seconds.toFixed(1)} s, the event loop held for ` +
-          `${longest.toFixed(1)} ms at most, collections of garbage ${Math.max(0, ...collections).toFixed(1)} ms at most`,
+          `${longest.toFixed(1)} ms at most (${longestByTheClock.toFixed(1)} ms by the clock), collections of garbage ${Math.max(0, ...collections).toFixed(1)} ms at most`,
       );
       expect(status).toBe(0);
       expect(lines).toBe(CONNECTIONS + 2);
