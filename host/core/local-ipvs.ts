@@ -26,6 +26,16 @@ import { Tables } from "./tables.js";
 /** The kernel's unit of timeouts in netlink requests is seconds of an int, times its tick rate. */
 const LONGEST_SECONDS = Math.floor(0x7fffffff / Memory.TICKS_PER_SECOND);
 
+/** How long a transaction keeps the data path waiting before it looks for a place to let it go on. */
+const HOLD_MS = 0.2;
+
+/** The service that a step is about. */
+function subject(step: IpvsStep): string {
+  if (step.do === "flush") return "";
+  const id = step.do === "removeService" ? step.id : "id" in step.service ? step.service.id : step.service;
+  return "mark" in id ? `${id.family} ${id.mark}` : `${id.protocol} ${id.address} ${id.port}`;
+}
+
 export interface LocalIpvsOptions {
   /** Reads the clock in ticks; by default the time of the data path's last breath. */
   readonly now?: () => number;
@@ -144,16 +154,35 @@ export class LocalIpvs implements Ipvs {
   }
 
   /** Applies the steps in order; when one is refused, what came before it is undone and the refusal thrown. */
+  /**
+   * All steps or none. To the data path each service changes at once; between services it gets its turn, so that a
+   * table of thousands holds no packet up for longer than one service takes.
+   */
   async transaction(steps: readonly IpvsStep[]): Promise<void> {
-    this.control.hold(() => {
-      const undo: Undo[] = [];
-      try {
-        for (const step of steps) undo.push(this.step(step));
-      } catch (error) {
+    const undo: Undo[] = [];
+    let next = 0;
+    try {
+      while (next < steps.length) next = this.control.hold(() => this.slice(steps, next, undo));
+    } catch (error) {
+      this.control.hold(() => {
         for (const back of undo.reverse()) back();
-        throw error;
-      }
-    });
+      });
+      throw error;
+    }
+  }
+
+  /** Steps from `from` on, until the lock has been held for long enough and another service is next. */
+  private slice(steps: readonly IpvsStep[], from: number, undo: Undo[]): number {
+    const began = performance.now();
+    let at = from;
+    while (at < steps.length) {
+      const last = steps[at]!;
+      undo.push(this.step(last));
+      at++;
+      const coming = steps[at];
+      if (coming !== undefined && performance.now() - began >= HOLD_MS && subject(coming) !== subject(last)) break;
+    }
+    return at;
   }
 
   /** Makes one change; what is returned takes it back. */
