@@ -43,6 +43,7 @@ describe("the flags of run", () => {
       "expire_nodest_conn",
       "mss_clamp",
       "drain_seconds",
+      "kernel_quirks",
     ]);
   });
 
@@ -121,6 +122,8 @@ describe("the flags of run", () => {
     [`${TAP} --set nothing=1`, "no setting"],
     [`${TAP} --set sloppy_tcp=yes`, "numbers"],
     [`${TAP} --route 10.0.0.0/8,via=198.51.100.1`, "no port's subnet"],
+    [`${TAP} --route 10.0.0.0/8,local,mark=0`, "mark= takes a number"],
+    [`${TAP} --route 10.0.0.0,local`, "no prefix length"],
     [`${TAP} --neigh 192.0.2.7,02:00:00:00:00:01,dev=x`, "no port x"],
     [`${TAP} --procfs dir`, "not built yet"],
     [`${TAP} --workers 0`, "1 to 32"],
