@@ -27,13 +27,13 @@ export function announceRecord(record: usize): void {
 
 function announce(port: usize, family: u32, address: usize): void {
   if (family === 4) {
-    sendArp(port, Arp.REQUEST, load<u32>(address), 0, 0, load<u32>(address));
+    sendArp(port, Arp.REQUEST, load<u32>(address), 0, 0, load<u32>(address), 0);
     return;
   }
   const all = scratch();
   store<u64>(all, 0x02ff);
   store<u64>(all, 0x0100000000000000, 8);
-  sendNdp(port, Icmp.V6_NEIGHBOUR_ADVERTISEMENT, 0x20, address, all, address, 0);
+  sendNdp(port, Icmp.V6_NEIGHBOUR_ADVERTISEMENT, 0x20, address, all, address, 0, 0);
 }
 
 /** Sends what is due. */

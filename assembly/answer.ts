@@ -109,7 +109,7 @@ function deservesError(slot: usize, type: u32): bool {
 export function complain(slot: usize, type: u32, code: u32, info: u32): void {
   if (!deservesError(slot, type)) return;
   const family = <u32>load<u8>(slot, Slot.FAMILY);
-  const reply = newPacket(family);
+  const reply = newPacket(family, slot);
   if (reply === 0) return;
   const ip = <usize>load<u32>(reply, Slot.IP);
   const about = <usize>load<u32>(slot, Slot.IP);

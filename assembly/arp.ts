@@ -35,7 +35,7 @@ export function receiveArp(slot: usize, arp: usize, length: u32): i32 {
 
   if (operation === Arp.REQUEST && senderIp === 0) {
     // Duplicate address detection (RFC 2131): ours is taken.
-    if (isOurs4(targetIp)) sendArp(port, Arp.REPLY, targetIp, senderMac, senderMac, senderIp);
+    if (isOurs4(targetIp)) sendArp(port, Arp.REPLY, targetIp, senderMac, senderMac, senderIp, slot);
     giveSlot(slot);
     return Verdict.CONSUMED;
   }
@@ -54,7 +54,7 @@ export function receiveArp(slot: usize, arp: usize, length: u32): i32 {
   if (operation === Arp.REQUEST && isOurs4(targetIp)) {
     const entry = ensureNeighbour(port, 4, key);
     if (entry !== 0) learn(entry, senderMac, false, true);
-    sendArp(port, Arp.REPLY, targetIp, senderMac, senderMac, senderIp);
+    sendArp(port, Arp.REPLY, targetIp, senderMac, senderMac, senderIp, slot);
     giveSlot(slot);
     return Verdict.CONSUMED;
   }

@@ -28,6 +28,7 @@ import { isLink } from "./table/port";
 import { findRoute } from "./table/route";
 import { deliver, destinationAt, isSuperFrame, wireLength } from "./transmit";
 import { copy16, isZero16, load16 } from "./wire/bytes";
+import * as Ethernet from "./wire/ethernet";
 import * as Ipv4 from "./wire/ipv4";
 import * as Ipv6 from "./wire/ipv6";
 
@@ -247,6 +248,8 @@ function tunnelOne(slot: usize, server: usize, route: usize, mayForbid: bool): i
     copy16(source, isZero16(route + Route.SOURCE) ? port + Port.ADDRESS6 : route + Route.SOURCE);
   }
   if (!encapsulate(slot, server, source, mayForbid)) return drop(slot, <i32>load<u8>(slot, Slot.REASON));
+  // The tunnel's headers lie where the client's VLAN tags were; it is the director's packet from here on.
+  store<u32>(slot, Ethernet.SIZE, Slot.LINK_LENGTH);
   setNextHop(slot, route, address);
   return deliver(slot);
 }

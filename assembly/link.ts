@@ -21,8 +21,11 @@ import * as Ipv4 from "./wire/ipv4";
 import * as Ipv6 from "./wire/ipv6";
 import * as Vnet from "./wire/virtionet";
 
-/** An empty slot for a packet of the core's own, link header 14; IP set, END not. 0 when none is left. */
-export function newPacket(family: u32): usize {
+/**
+ * An empty slot for a packet of the core's own; IP set, END not. `like` is a frame whose VLAN tags it is to have, or 0.
+ * Returns 0 when no slot is left.
+ */
+export function newPacket(family: u32, like: usize): usize {
   const slot = takeSlot();
   if (slot === 0) return 0;
   resetSlot(slot);
@@ -30,15 +33,21 @@ export function newPacket(family: u32): usize {
   store<u64>(frame, 0);
   store<u32>(frame, 0, 8);
   store<u32>(slot, <u32>(frame + Vnet.SIZE), Slot.ETHERNET);
-  store<u32>(slot, <u32>(frame + Vnet.SIZE + Ethernet.SIZE), Slot.IP);
-  store<u32>(slot, Ethernet.SIZE, Slot.LINK_LENGTH);
+  let length: usize = Ethernet.SIZE;
+  if (like !== 0 && load<u32>(like, Slot.LINK_LENGTH) > <u32>Ethernet.SIZE) {
+    length = <usize>load<u32>(like, Slot.LINK_LENGTH);
+    const from = <usize>load<u32>(like, Slot.ETHERNET) + Ethernet.TYPE;
+    memory.copy(frame + Vnet.SIZE + Ethernet.TYPE, from, length - Ethernet.SIZE);
+  }
+  store<u32>(slot, <u32>(frame + Vnet.SIZE + length), Slot.IP);
+  store<u32>(slot, <u32>length, Slot.LINK_LENGTH);
   store<u8>(slot, <u8>family, Slot.FAMILY);
   store<u16>(slot, Slot.GENERATED, Slot.FLAGS);
   count(Counters.GENERATED, 1);
   return slot;
 }
 
-/** One ARP message. `target`: where the frame goes; 0 for everybody. Addresses raw. */
+/** One ARP message. `frameTarget`: where the frame goes; 0 for everybody. Addresses raw. `like` as for newPacket. */
 export function sendArp(
   port: usize,
   operation: u32,
@@ -46,15 +55,16 @@ export function sendArp(
   frameTarget: usize,
   targetMac: usize,
   targetIp: u32,
+  like: usize,
 ): void {
-  const slot = newPacket(4);
+  const slot = newPacket(4, like);
   if (slot === 0) return;
   const ethernet = <usize>load<u32>(slot, Slot.ETHERNET);
-  const arp = ethernet + Ethernet.SIZE;
+  const arp = <usize>load<u32>(slot, Slot.IP);
   if (frameTarget !== 0) copyMac(ethernet, frameTarget);
   else memory.fill(ethernet, 0xff, 6);
   copyMac(ethernet + Ethernet.SOURCE, port + Port.MAC);
-  store16(ethernet + Ethernet.TYPE, Ethernet.ARP);
+  store16(arp - 2, Ethernet.ARP);
   store16(arp + Arp.HARDWARE, 1);
   store16(arp + Arp.PROTOCOL, Ethernet.IPV4);
   store<u8>(arp, 6, Arp.HARDWARE_SIZE);
@@ -66,7 +76,7 @@ export function sendArp(
   else memory.fill(arp + Arp.TARGET_MAC, 0, 6);
   store<u32>(arp, targetIp, Arp.TARGET_IP);
   store<u32>(slot, <u32>(slot + Slot.FRAME_AT), Slot.FRAME);
-  store<u32>(slot, Vnet.SIZE + Ethernet.SIZE + Arp.SIZE, Slot.LENGTH);
+  store<u32>(slot, <u32>(arp + Arp.SIZE - load<u32>(slot, Slot.FRAME)), Slot.LENGTH);
   enqueue(slot, port);
 }
 
@@ -82,8 +92,9 @@ export function sendNdp(
   destination: usize,
   target: usize,
   mac: usize,
+  like: usize,
 ): void {
-  const slot = newPacket(6);
+  const slot = newPacket(6, like);
   if (slot === 0) return;
   const ethernet = <usize>load<u32>(slot, Slot.ETHERNET);
   const ip = <usize>load<u32>(slot, Slot.IP);
@@ -94,7 +105,7 @@ export function sendNdp(
     store<u32>(ethernet, load<u32>(destination, 12), 2);
   }
   copyMac(ethernet + Ethernet.SOURCE, port + Port.MAC);
-  store16(ethernet + Ethernet.TYPE, Ethernet.IPV6);
+  store16(ip - 2, Ethernet.IPV6);
   const option: u32 = isZero16(source) ? 0 : 8;
   const length: u32 = 24 + option;
   store<u32>(ip, 0x60);
@@ -121,7 +132,7 @@ export function sendNdp(
     Icmp.CHECKSUM,
   );
   store<u32>(slot, <u32>(slot + Slot.FRAME_AT), Slot.FRAME);
-  store<u32>(slot, Vnet.SIZE + Ethernet.SIZE + Ipv6.SIZE + length, Slot.LENGTH);
+  store<u32>(slot, <u32>(ip + Ipv6.SIZE - load<u32>(slot, Slot.FRAME)) + length, Slot.LENGTH);
   enqueue(slot, port);
 }
 
@@ -155,7 +166,7 @@ export function solicit(port: usize, family: u32, address: usize, mac: usize, wa
       if (own !== 0 && (load<u8>(own, Address.FLAGS) & Address.FLAG_BROADCAST) === 0)
         source = load<u32>(ip, Ipv4.SOURCE);
     }
-    sendArp(port, Arp.REQUEST, source, mac, 0, load<u32>(address));
+    sendArp(port, Arp.REQUEST, source, mac, 0, load<u32>(address), waiting);
     return;
   }
   let source =
@@ -164,12 +175,12 @@ export function solicit(port: usize, family: u32, address: usize, mac: usize, wa
   if (route !== 0 && !isZero16(route + Route.SOURCE)) source = route + Route.SOURCE;
   if (ip !== 0 && findAddress6(ip + Ipv6.SOURCE) !== 0) source = ip + Ipv6.SOURCE;
   if (mac !== 0) {
-    sendNdp(port, Icmp.V6_NEIGHBOUR_SOLICITATION, 0, source, address, address, mac);
+    sendNdp(port, Icmp.V6_NEIGHBOUR_SOLICITATION, 0, source, address, address, mac, waiting);
     return;
   }
   const group = scratch();
   solicitedNode(group, address);
-  sendNdp(port, Icmp.V6_NEIGHBOUR_SOLICITATION, 0, source, group, address, 0);
+  sendNdp(port, Icmp.V6_NEIGHBOUR_SOLICITATION, 0, source, group, address, 0, waiting);
 }
 
 /** 64 bytes of the header that a function may use while it runs. */

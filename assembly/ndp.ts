@@ -82,17 +82,26 @@ function solicited(slot: usize, port: usize, target: usize): i32 {
     const all = scratch();
     store<u64>(all, 0x02ff);
     store<u64>(all, 0x0100000000000000, 8);
-    sendNdp(port, Icmp.V6_NEIGHBOUR_ADVERTISEMENT, ROUTER | OVERRIDE, target, all, target, 0);
+    sendNdp(port, Icmp.V6_NEIGHBOUR_ADVERTISEMENT, ROUTER | OVERRIDE, target, all, target, 0, slot);
     return consume(slot);
   }
   if (isOurs6(source)) return consume(slot);
   if (mac !== 0) {
     const entry = ensureNeighbour(port, 6, source);
     if (entry !== 0) learn(entry, mac, false, true);
-    sendNdp(port, Icmp.V6_NEIGHBOUR_ADVERTISEMENT, ROUTER | SOLICITED | OVERRIDE, target, source, target, mac);
+    sendNdp(port, Icmp.V6_NEIGHBOUR_ADVERTISEMENT, ROUTER | SOLICITED | OVERRIDE, target, source, target, mac, slot);
   } else {
     const ethernet = <usize>load<u32>(slot, Slot.ETHERNET);
-    sendNdp(port, Icmp.V6_NEIGHBOUR_ADVERTISEMENT, ROUTER | SOLICITED | OVERRIDE, target, source, target, ethernet + 6);
+    sendNdp(
+      port,
+      Icmp.V6_NEIGHBOUR_ADVERTISEMENT,
+      ROUTER | SOLICITED | OVERRIDE,
+      target,
+      source,
+      target,
+      ethernet + 6,
+      slot,
+    );
   }
   return consume(slot);
 }
