@@ -160,17 +160,17 @@ describe("frames by io_uring", () => {
       let from = performance.now();
       io!.turn(0);
       expect(performance.now() - from).toBeGreaterThan(38);
-      waitMs(1000);
+      waitMs(10_000);
       from = performance.now();
       put(0, 7);
       io!.turn(0);
       expect(breathe() & Uring.BUSY).toBe(Uring.BUSY);
       settle();
-      waitMs(1000);
+      waitMs(10_000);
       const one = new BigUint64Array(new ArrayBuffer(8)).fill(1n);
       native.write(eventfd, native.addressOf(new Uint8Array(one.buffer)), 8);
       io!.turn(0);
-      expect(performance.now() - from).toBeLessThan(900);
+      expect(performance.now() - from).toBeLessThan(8_000);
       settle();
       // Once is once: nobody reads the eventfd.
       waitMs(30);

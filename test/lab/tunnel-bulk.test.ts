@@ -68,7 +68,7 @@ afterEach(async () => {
   await Promise.all(gone.map((end, n) => (children[n]!.exitCode === null ? end : undefined)));
 });
 
-it("carries 200 MB to the client and 10 MB to the server whole", { timeout: 120_000 }, async () => {
+it("carries 200 MB to the client and 10 MB to the server whole", { timeout: 240_000 }, async () => {
   const lab = start(process.execPath, MAIN, "lab", "tun", "--keep", "--requests", "3", "--server", "builtin");
   let out = "";
   lab.stdout!.setEncoding("utf8").on("data", (chunk: string) => {
@@ -90,7 +90,7 @@ it("carries 200 MB to the client and 10 MB to the server whole", { timeout: 120_
     execFileSync("ip", ["netns", "exec", inside("client"), "sh", "-c", script, process.execPath, HASH, url], {
       encoding: "utf8",
     });
-  const patient = "curl -sf --retry 20 --retry-connrefused --retry-delay 1 -m 60";
+  const patient = "curl -sf --retry 20 --retry-connrefused --retry-delay 1 -m 100";
   expect(client("cat /sys/class/net/*/mtu | sort -n | head -n 1")).toBe("1500\n");
   expect(client("cat /proc/sys/net/ipv4/ip_no_pmtu_disc")).toBe("0\n");
   expect(client(`${patient} "$2" | "$0" -e "$1"`)).toBe(expected(DOWN));
