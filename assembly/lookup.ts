@@ -65,67 +65,28 @@ export function incoming(packet: usize, inverse: bool): usize {
     clientPort = virtualPort;
     virtualPort = held;
   }
+  let client: u32;
+  let virtual: u32;
+  let client6: usize = 0;
+  let virtual6: usize = 0;
   if (load<u8>(packet, Slot.FAMILY) === 4) {
-    const client = load<u32>(ip + <usize>(inverse ? Ipv4.DESTINATION : Ipv4.SOURCE));
-    const virtual = load<u32>(ip + <usize>(inverse ? Ipv4.SOURCE : Ipv4.DESTINATION));
-    // Port 0 stands for one that is not known yet: such a packet never finds its own kind, as in the kernel.
-    const found =
-      clientPort === 0
-        ? <usize>0
-        : findIn(
-            hashOf(packet, HINT_SOURCE, client, clientPort, protocol),
-            client,
-            virtual,
-            clientPort,
-            virtualPort,
-            protocol,
-            0,
-            0,
-            0,
-          );
-    if (found !== 0 || word(Memory.NO_CLIENT_PORT_COUNT) === 0) return found;
-    return findIn(
-      hashSide(client, 0, protocol),
-      client,
-      virtual,
-      0,
-      virtualPort,
-      protocol,
-      0,
-      0,
-      Connection.FLAG_NO_CLIENT_PORT,
-    );
+    client = load<u32>(ip + <usize>(inverse ? Ipv4.DESTINATION : Ipv4.SOURCE));
+    virtual = load<u32>(ip + <usize>(inverse ? Ipv4.SOURCE : Ipv4.DESTINATION));
+  } else {
+    client6 = ip + <usize>(inverse ? Ipv6.DESTINATION : Ipv6.SOURCE);
+    virtual6 = ip + <usize>(inverse ? Ipv6.SOURCE : Ipv6.DESTINATION);
+    client = fold6(client6);
+    virtual = fold6(virtual6);
   }
-  const client6 = ip + <usize>(inverse ? Ipv6.DESTINATION : Ipv6.SOURCE);
-  const virtual6 = ip + <usize>(inverse ? Ipv6.SOURCE : Ipv6.DESTINATION);
-  const client = fold6(client6);
-  const virtual = fold6(virtual6);
-  const found =
-    clientPort === 0
-      ? <usize>0
-      : findIn(
-          hashSide(client, clientPort, protocol),
-          client,
-          virtual,
-          clientPort,
-          virtualPort,
-          protocol,
-          client6,
-          virtual6,
-          0,
-        );
-  if (found !== 0 || word(Memory.NO_CLIENT_PORT_COUNT) === 0) return found;
-  return findIn(
-    hashSide(client, 0, protocol),
-    client,
-    virtual,
-    0,
-    virtualPort,
-    protocol,
-    client6,
-    virtual6,
-    Connection.FLAG_NO_CLIENT_PORT,
-  );
+  // Port 0 stands for one that is not known yet: such a packet never finds its own kind, as in the kernel.
+  if (clientPort !== 0) {
+    const hash = hashOf(packet, HINT_SOURCE, client, clientPort, protocol);
+    const found = findIn(hash, client, virtual, clientPort, virtualPort, protocol, client6, virtual6, 0);
+    if (found !== 0) return found;
+  }
+  if (word(Memory.NO_CLIENT_PORT_COUNT) === 0) return 0;
+  const hash = hashSide(client, 0, protocol);
+  return findIn(hash, client, virtual, 0, virtualPort, protocol, client6, virtual6, Connection.FLAG_NO_CLIENT_PORT);
 }
 
 /** The connection whose server sent this packet; with `inverse`, whose server it was sent to. 0 when there is none. */
