@@ -10,7 +10,7 @@ import * as Protocol from "./layout/protocol";
 import * as Slot from "./layout/slot";
 import * as Worker from "./layout/worker";
 import { findAddress4 } from "./table/address";
-import { hashSide, touch } from "./table/connection";
+import { hashSide, touch, touchLine } from "./table/connection";
 import { setWord } from "./table/memory";
 import * as Ethernet from "./wire/ethernet";
 import * as Ipv4 from "./wire/ipv4";
@@ -40,7 +40,7 @@ function peek(slot: usize): u32 {
     store<u8>(slot, Hint.HINT_DESTINATION, Slot.HINT);
   }
   store<u32>(slot, hash, Slot.HASH);
-  return touch(hash);
+  return touchLine(hash);
 }
 
 /** Peeks at every frame of RECEIVED. */
@@ -48,6 +48,11 @@ export function peekAll(queue: usize): void {
   const received = load<u32>(queue, Worker.RECEIVED_COUNT);
   let touched: u32 = 0;
   for (let i: u32 = 0; i < received; i++) touched ^= peek(<usize>load<u32>(queue + <usize>(i << 2), Worker.RECEIVED));
+  // The lines of the index are on their way, all at once: now those of the connections that they name.
+  for (let i: u32 = 0; i < received; i++) {
+    const slot = <usize>load<u32>(queue + <usize>(i << 2), Worker.RECEIVED);
+    if (load<u8>(slot, Slot.HINT) !== 0) touched ^= touch(load<u32>(slot, Slot.HASH));
+  }
   // Kept, so that the loads are.
   setWord(Memory.TOUCHED, touched);
 }
