@@ -10,7 +10,7 @@ import { control, release } from "./protocol/control";
 import { isSpare } from "./protocol/tcp";
 import * as Table from "./table/connection";
 import { giveLocal, takeLocal } from "./table/local";
-import { count, now, setWord, word } from "./table/memory";
+import { count, setWord, word } from "./table/memory";
 import { bindConnection, unbindConnection } from "./table/server";
 import { FTP_PORT } from "./table/service";
 import { copy16 } from "./wire/bytes";
@@ -237,12 +237,6 @@ export function invalidateTemplate(template: usize): void {
 /** Whether a server takes packets of its connections. */
 export function isAvailable(server: usize): bool {
   return server !== 0 && (load<u32>(server, Server.FLAGS) & Server.FLAG_AVAILABLE) !== 0;
-}
-
-/** Seconds until a connection ends. */
-export function secondsLeft(connection: usize): u32 {
-  const left = <i32>(load<u32>(connection, Connection.EXPIRES) - now());
-  return left <= 0 ? 0 : <u32>left / Memory.TICKS_PER_SECOND;
 }
 
 export function isEstablished(connection: usize): bool {

@@ -22,10 +22,6 @@ export function isGroup(mac: usize): bool {
   return (load<u8>(mac) & 1) !== 0;
 }
 
-export function isBroadcast(mac: usize): bool {
-  return load<u32>(mac) === 0xffffffff && load<u16>(mac, 4) === 0xffff;
-}
-
 export function sameMac(a: usize, b: usize): bool {
   return load<u32>(a) === load<u32>(b) && load<u16>(a, 4) === load<u16>(b, 4);
 }

@@ -1,7 +1,7 @@
 /** IPv4 header (RFC 791). */
 
 import { load16, store16 } from "./bytes";
-import { checksum, update16, update32 } from "./checksum";
+import { checksum, update16 } from "./checksum";
 
 export const VERSION_LENGTH = 0;
 export const TOS = 1;
@@ -30,18 +30,6 @@ export function totalLength(ip: usize): u32 {
 
 export function fragment(ip: usize): u32 {
   return load16(ip + FRAGMENT);
-}
-
-export function setSource(ip: usize, addressBe: u32): void {
-  const check = update32(load<u16>(ip, CHECKSUM), load<u32>(ip, SOURCE), addressBe);
-  store<u16>(ip, <u16>check, CHECKSUM);
-  store<u32>(ip, addressBe, SOURCE);
-}
-
-export function setDestination(ip: usize, addressBe: u32): void {
-  const check = update32(load<u16>(ip, CHECKSUM), load<u32>(ip, DESTINATION), addressBe);
-  store<u16>(ip, <u16>check, CHECKSUM);
-  store<u32>(ip, addressBe, DESTINATION);
 }
 
 /** TTL - 1, the checksum kept right. */

@@ -34,10 +34,6 @@ export function isLinkLocal(address: usize): bool {
   return load<u8>(address) === 0xfe && (load<u8>(address, 1) & 0xc0) === 0x80;
 }
 
-export function isUnspecified(address: usize): bool {
-  return (load<u64>(address) | load<u64>(address, 8)) === 0;
-}
-
 export function isLoopback(address: usize): bool {
   return load<u64>(address) === 0 && load<u64>(address, 8) === 0x0100000000000000;
 }

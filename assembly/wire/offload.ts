@@ -13,12 +13,6 @@ export function isPartial(slot: usize): bool {
   return (load<u8>(vnet, Vnet.FLAGS) & Vnet.NEEDS_CHECKSUM) !== 0;
 }
 
-/** The largest payload of a segment if the frame is a super-frame, else 0. */
-export function segmentSize(slot: usize): u32 {
-  const vnet = <usize>load<u32>(slot, Slot.FRAME);
-  return load<u8>(vnet, Vnet.GSO_TYPE) === Vnet.GSO_NONE ? 0 : load<u16>(vnet, Vnet.GSO_SIZE);
-}
-
 /**
  * Computes the checksum that the vnet header asks for and clears the request; nothing if there is none. What lies
  * outside the frame is left alone. END MUST be set.
