@@ -2,7 +2,6 @@
 import type { RunConfig, SourcedStep } from "../config/config.js";
 import { diffTables, stepText } from "../config/diff.js";
 import type { ReloadResult } from "../control/director-info.js";
-import { createControlServer } from "../control/server.js";
 import { Engine, type EnginePort } from "../engine/engine.js";
 import { exitStatusOf, LvsError, oneLine } from "../errors.js";
 import { Failover } from "../health/failover.js";
@@ -149,23 +148,35 @@ async function start(message: Start): Promise<void> {
     tables: whole,
     reload: askForReload,
   });
-  const server = await createControlServer({
-    ipvs: observed(withHeld(engine.ipvs, failover), TABLE_CHANGES, changed),
-    info: observed(info, ["setSetting", "setMarks"], changed),
-    socketPath: config.socket,
-    fd: message.socketFd,
-    listen: config.listen,
-  });
+  const serve = async () => {
+    const { createControlServer } = await import("../control/server.js");
+    return createControlServer({
+      ipvs: observed(withHeld(engine.ipvs, failover), TABLE_CHANGES, changed),
+      info: observed(info, ["setSetting", "setMarks"], changed),
+      socketPath: config.socket,
+      fd: message.socketFd,
+      listen: config.listen,
+    });
+  };
+  const ready = () => {
+    if (ending) return;
+    engine.wake();
+    log.info({ workers: config.workers, ports: ports.map(({ name }) => name) }, "forwarding");
+    tell({ type: "checks", targets: targetsOf(config.health ?? []) });
+    tell({ type: "ready" });
+  };
+  // The server takes as long to load as all the rest. The control socket is open already, whoever connects to it waits
+  // for its turn; only a port of TCP may still be refused.
+  const early = config.listen === undefined;
+  if (early) ready();
+  const serving = serve();
   stop = async () => {
     failover.close();
     report.close();
-    await Promise.all([server.close(), engine.stop()]);
+    await Promise.all([serving.then((server) => server.close()).catch(() => {}), engine.stop()]);
   };
-  if (ending) return;
-  engine.wake();
-  log.info({ workers: config.workers, ports: ports.map(({ name }) => name) }, "forwarding");
-  tell({ type: "checks", targets: targetsOf(config.health ?? []) });
-  tell({ type: "ready" });
+  await serving;
+  if (!early) ready();
 }
 
 function configure(engine: Engine, config: RunConfig, ports: readonly EnginePort[]): void {
