@@ -8,6 +8,7 @@ import * as Uring from "../../assembly/layout/uring.js";
 import * as Worker from "../../assembly/layout/worker.js";
 import { NoUring, Ring, type RingOffsets } from "../port/io-uring.js";
 import * as native from "../port/native.js";
+import { Coalescing } from "./coalescing.js";
 import type { Queue, TransportEvents } from "./transport.js";
 
 /** Empty slots that lie ready in all queues of a worker together, as far as each has enough. */
@@ -20,6 +21,8 @@ const LOOKS = 64;
 const SLEEP_MOST = 1000;
 /** A kernel that does not give back what it holds is not waited for longer than that. */
 const CLOSE_MS = 2000;
+/** Mean bytes of a queue's frames up to which they are small. */
+const SMALL = 512;
 
 export interface UringOptions {
   readonly memory: WebAssembly.Memory;
@@ -49,6 +52,7 @@ export class UringTransport {
   private readonly completeHead: number;
   private readonly completeTail: number;
   private readonly spinMost: number;
+  private readonly coalescing: Coalescing;
   private spinMs: number;
   private waitMs = -1;
   private readonly failed: Uint32Array;
@@ -62,6 +66,7 @@ export class UringTransport {
     this.now = options.now ?? (() => performance.now());
     this.spinMost = options.spin / 1000;
     this.spinMs = this.spinMost;
+    this.coalescing = new Coalescing(this.now);
     this.failed = new Uint32Array(queues.length);
     const header = (at: number) => this.words[(Memory.LAYOUT_BASE + at) >>> 2]!;
     const block = header(Memory.RINGS_BASE) + index * Uring.SIZE;
@@ -107,6 +112,8 @@ export class UringTransport {
   turn(result: number): void {
     if ((result & Uring.CHANGED) !== 0) this.tell();
     const submit = result & Uring.SUBMIT_MASK;
+    // Who does not want polling at all does not want this kind either.
+    if (submit !== 0 && this.spinMost > 0) this.coalescing.wait(submit, this.small);
     if ((result & Uring.BUSY) !== 0 || submit !== 0) this.ring.enter(submit);
     else if (this.isReady() || (this.spinMs > 0 && this.spin())) this.ring.enter(0);
     else this.sleep();
@@ -135,6 +142,16 @@ export class UringTransport {
       Atomics.load(words, this.completeTail) !== words[this.completeHead]
     );
   }
+
+  /** Whether no queue has long frames: waiting between those would only cost time. */
+  private readonly small = (): boolean => {
+    for (let number = 0; number < this.queues.length; number++) {
+      const at = Uring.QUEUE + number * Uring.QUEUE_SIZE + Uring.QUEUE_LENGTH;
+      // The core keeps sixteen times the mean.
+      if (this.words[this.state + (at >>> 2)]! > SMALL * 16) return false;
+    }
+    return true;
+  };
 
   private spin(): boolean {
     const until = this.now() + this.spinMs;
