@@ -70,6 +70,7 @@ export function enqueue(slot: usize, port: usize): i32 {
   store<u32>(queue + <usize>(places << 2), <u32>slot, Worker.SEND);
   store<u32>(queue, places + 1, Worker.SEND_COUNT);
   count(Counters.FRAMES_OUT, 1);
+  countAt(queue + Worker.FRAMES_OUT, 1);
   countAt(port + Port.FRAMES_OUT, 1);
   countAt(port + Port.BYTES_OUT, <u64>(load<u32>(slot, Slot.LENGTH) - Vnet.SIZE));
   return Verdict.FORWARD;

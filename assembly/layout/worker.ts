@@ -20,5 +20,22 @@ export const RECEIVED = 4224;
 export const SEND = 8320;
 export const SEND_LIMIT = 4096;
 
+/**
+ * What a worker counts, u64 each: its thread alone writes them, anybody reads them. The core's: breaths, what they took
+ * in and sent.
+ */
+export const BREATHS = 24704;
+export const FRAMES_IN = 24712;
+export const BYTES_IN = 24720;
+export const FRAMES_OUT = 24728;
+/** How many breaths took in 0, 1, 2 to 3, 4 to 7 ... frames. */
+export const FRAMES_BUCKETS = 24768;
+export const FRAMES_BUCKET_COUNT = 12;
+/** The host's: microseconds that breaths took, waiting left out; and how many took less than 1, 2, 4 ... of them. */
+export const BUSY = 24896;
+export const DURATION_BUCKETS = 24960;
+/** The last is for all that took longer. */
+export const DURATION_BUCKET_COUNT = 24;
+
 export const STATE_PARKED = 0;
 export const STATE_RUNNING = 1;

@@ -16,7 +16,12 @@ export class SystemClock implements Clock {
   private readonly origin = Number(process.hrtime.bigint()) / 1e6 - performance.now();
 
   ticks(): number {
-    return Math.floor((performance.now() + this.origin) / TICK_MS) >>> 0;
+    return this.ticksAt(performance.now());
+  }
+
+  /** The tick of a reading of this thread's performance.now(). */
+  ticksAt(now: number): number {
+    return Math.floor((now + this.origin) / TICK_MS) >>> 0;
   }
 
   dayMs(): number {

@@ -70,6 +70,7 @@ export class RwTransport implements Transport {
   private spinMs: number;
   private failed = 0;
   private first = 0;
+  idleSince = 0;
 
   constructor(options: RwOptions) {
     this.words = new Uint32Array(options.memory.buffer);
@@ -170,6 +171,7 @@ export class RwTransport implements Transport {
 
   wait(timeoutMs: number): void {
     const began = this.now();
+    this.idleSince = began;
     if (this.spinMs > 0 && this.words[this.worker + SUPPLY_COUNT] !== 0) {
       const until = began + this.spinMs;
       do {

@@ -55,6 +55,8 @@ export class UringTransport {
   private readonly coalescing: Coalescing;
   private spinMs: number;
   private waitMs = -1;
+  /** When it last began to wait, as `now` has it; whoever takes it sets it to 0. */
+  idleSince = 0;
   private readonly failed: Uint32Array;
 
   /** In the thread that will use it. Throws NoUring where it cannot be. */
@@ -154,7 +156,8 @@ export class UringTransport {
   };
 
   private spin(): boolean {
-    const until = this.now() + this.spinMs;
+    this.idleSince = this.now();
+    const until = this.idleSince + this.spinMs;
     do {
       for (let look = 0; look < LOOKS; look++) {
         if (!this.isReady()) continue;
@@ -169,6 +172,7 @@ export class UringTransport {
 
   private sleep(): void {
     const began = this.now();
+    if (this.idleSince === 0) this.idleSince = began;
     this.setWait(Math.min(Math.max(this.words[this.state + (Uring.WAIT_MS >>> 2)]!, 1), SLEEP_MOST));
     Atomics.store(this.words, this.parked, Worker.STATE_PARKED);
     this.ring.wait(0, this.argument);

@@ -25,6 +25,8 @@ export interface TransportEvents {
 }
 
 export interface Transport {
+  /** When wait() was last called, as performance.now() has it; whoever takes it sets it to 0. */
+  idleSince: number;
   /** Takes slots from SUPPLY, fills them, appends them to RECEIVED; how many. Never blocks. */
   receive(): number;
   /** Sends what lies in SEND, in order. What a device does not take is lost and counted. */

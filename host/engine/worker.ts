@@ -12,6 +12,7 @@ import { type Core, instantiate } from "../core/instance.js";
 import { errnoText } from "../errors.js";
 import { NoUring } from "../port/io-uring.js";
 import { setQueueAttached } from "../port/ioctl.js";
+import { BreathMeter } from "./breath-meter.js";
 import { SystemClock } from "./clock.js";
 import type { Queue, TransportEvents } from "./transport.js";
 import { RwTransport } from "./transport-rw.js";
@@ -65,9 +66,12 @@ export class WorkerLoop {
     queueFailed: (queue, errno) => this.say({ type: "queue-failed", port: queue.name, reason: errnoText(errno) }),
     queueRecovered: (queue) => this.say({ type: "queue-recovered", port: queue.name }),
   };
+  private readonly meter: BreathMeter;
   private core: Core;
   private traps = 0;
   private tick = -1;
+  /** When the breath that is being taken began. */
+  private began = 0;
 
   constructor(config: WorkerConfig, say: (message: WorkerMessage) => void) {
     this.config = config;
@@ -75,6 +79,7 @@ export class WorkerLoop {
     this.core = instantiate(config.memory, config.module);
     this.words = new Uint32Array(config.memory.buffer);
     this.record = this.header(Memory.WORKERS_BASE) + config.index * Worker.SIZE;
+    this.meter = new BreathMeter(this.words, this.record);
   }
 
   /** Until the main thread says stop. */
@@ -112,12 +117,12 @@ export class WorkerLoop {
     const supply = (this.record + Worker.SUPPLY_COUNT) >>> 2;
     const idle = (Memory.LAYOUT_BASE + Memory.IDLE_MS) >>> 2;
     // The first breath fills the supply of empty slots.
-    transport.send(this.breathe());
+    transport.send(this.breathe(transport));
     for (const fd of config.detached) setQueueAttached(fd, true);
     this.say({ type: "ready", io: "rw", why });
     while (Atomics.load(config.control, CONTROL_STOP) === 0) {
       const count = transport.receive();
-      const sent = this.breathe();
+      const sent = this.breathe(transport);
       transport.send(sent);
       if (count !== 0 || sent !== 0 || words[received] !== 0) continue;
       if (this.traps > 0 && words[supply] === 0) throw new Error(STARVED);
@@ -134,7 +139,7 @@ export class WorkerLoop {
     for (const fd of config.detached) setQueueAttached(fd, true);
     this.say({ type: "ready", io: "uring" });
     while (Atomics.load(config.control, CONTROL_STOP) === 0) {
-      transport.turn(this.breatheUring());
+      transport.turn(this.breatheUring(transport));
       if (this.traps > 0 && words[held] === 0 && this.header(Memory.FREE_SLOT_COUNT) === 0) throw new Error(STARVED);
     }
     transport.close(() => this.core.endUring(config.index));
@@ -142,9 +147,9 @@ export class WorkerLoop {
   }
 
   /** Runs the core over what was received; how many frames are to be sent. */
-  private breathe(): number {
+  private breathe(transport: RwTransport): number {
     try {
-      return this.core.run(this.config.index, this.time()) >>> 0;
+      return this.core.run(this.config.index, this.time(transport)) >>> 0;
     } catch (error) {
       this.recover(error);
       return this.words[(this.record + Worker.SEND_COUNT) >>> 2]!;
@@ -152,9 +157,9 @@ export class WorkerLoop {
   }
 
   /** The same over the worker's ring: what is to be done next. */
-  private breatheUring(): number {
+  private breatheUring(transport: UringTransport): number {
     try {
-      return this.core.runUring(this.config.index, this.time());
+      return this.core.runUring(this.config.index, this.time(transport));
     } catch (error) {
       this.recover(error);
       // The next breath posts what is ready.
@@ -162,9 +167,16 @@ export class WorkerLoop {
     }
   }
 
-  /** The breath's tick. The time of day is told once a tick: nobody needs it finer. */
-  private time(): number {
-    const tick = this.clock.ticks();
+  /**
+   * The breath's tick. The time of day is told once a tick: nobody needs it finer. The reading that begins a breath ends
+   * the one before, if that one's end was not read when it had nothing more to do: measuring reads no clock of its own.
+   */
+  private time(transport: { idleSince: number }): number {
+    const now = performance.now();
+    if (this.began !== 0) this.meter.count((transport.idleSince === 0 ? now : transport.idleSince) - this.began);
+    transport.idleSince = 0;
+    this.began = now;
+    const tick = this.clock.ticksAt(now);
     if (tick !== this.tick) {
       this.tick = tick;
       Atomics.store(this.words, (Memory.LAYOUT_BASE + Memory.DAY_MS) >>> 2, this.clock.dayMs());
