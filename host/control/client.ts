@@ -24,11 +24,13 @@ import type {
   DirectorStatus,
   MarksInfo,
   NeighbourInfo,
+  Occupancy,
   PortInfo,
   ReloadResult,
   RouteInfo,
   ServerHealth,
   Settings,
+  WorkerInfo,
 } from "./director-info.js";
 import { serverKey, serviceKey } from "./keys.js";
 
@@ -143,6 +145,14 @@ export class RemoteIpvs implements Ipvs {
   /** `replace` forgets what was there, `apply` changes it as `nft -f` would. */
   setMarks(rules: string, how: "replace" | "apply"): Promise<void> {
     return this.call(how === "replace" ? "PUT" : "PATCH", "/v1/marks", { rules });
+  }
+
+  workers(): Promise<WorkerInfo[]> {
+    return this.call("GET", "/v1/workers");
+  }
+
+  occupancy(): Promise<Occupancy[]> {
+    return this.call("GET", "/v1/occupancy");
   }
 
   health(): Promise<ServerHealth[]> {

@@ -5,6 +5,18 @@
 
 import type { ServiceInfo } from "../ipvs/model.js";
 
+/** The kernel's end of a port's device, as the kernel counts: its "in" is what the director sent. */
+export interface DeviceInfo {
+  /** Whether it is up and has somebody at the other end: a director. */
+  readonly carrier: boolean;
+  /** Frames that its queue towards the director holds at most. */
+  readonly queueLength: number;
+  /** Frames for the director that did not fit into the queue: lost before the core. */
+  readonly lostIn: number;
+  /** Frames of the director that the kernel did not take. */
+  readonly lostOut: number;
+}
+
 /** A port as `wlvs status` shows it. Counters are those of the core, since the start. */
 export interface PortInfo {
   readonly name: string;
@@ -25,6 +37,31 @@ export interface PortInfo {
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly dropsOut: number;
+  /** undefined where the kernel cannot be asked. */
+  readonly device?: DeviceInfo | undefined;
+}
+
+/** A thread that moves frames, since the start. */
+export interface WorkerInfo {
+  readonly breaths: number;
+  readonly framesIn: number;
+  readonly bytesIn: number;
+  readonly framesOut: number;
+  /** Seconds that its breaths took, waiting left out. */
+  readonly busy: number;
+  /** Empty slots that the kernel holds, to receive into; 0 without io_uring. */
+  readonly held: number;
+  /** How many breaths took in 0, 1, 2 to 3, 4 to 7 ... frames. */
+  readonly frames: readonly number[];
+  /** How many breaths took less than 1, 1 to 2, 2 to 4 ... microseconds; the last is for all longer ones. */
+  readonly durations: readonly number[];
+}
+
+/** How full a table of the core is. */
+export interface Occupancy {
+  readonly table: string;
+  readonly used: number;
+  readonly capacity: number;
 }
 
 export interface NeighbourInfo {
@@ -90,8 +127,11 @@ export interface ServerHealth {
   readonly state: "up" | "down" | "unknown";
   /** What the last check said, when it failed. */
   readonly problem?: string | undefined;
-  /** Milliseconds that the last check took that changed the state. */
+  /** Milliseconds that the last check took. */
   readonly took?: number | undefined;
+  /** Checks that ended well, and that did not, so far. */
+  readonly passed: number;
+  readonly failed: number;
 }
 
 export interface ReloadResult {
@@ -114,6 +154,10 @@ export interface DirectorInfo {
   /** Throws an IpvsError: ENOENT for a name that is not there, EINVAL for a value that it does not take. */
   setSetting(name: string, value: number | string): void;
   health(): ServerHealth[];
+  workers(): WorkerInfo[];
+  occupancy(): Occupancy[];
+  /** Prometheus' text format, in pieces. */
+  metrics(): AsyncIterable<string>;
   /** The tables as they would be if every server were up. */
   tables(): Promise<ServiceInfo[]>;
   /** Reads the configuration again. Throws an IpvsError, EINVAL, with all that is wrong in it, a line each. */

@@ -27,6 +27,8 @@ export interface Route {
   readonly response?: z.ZodType;
   /** The response is one JSON document a line. */
   readonly lines?: true;
+  /** The response is text of this type, in pieces. */
+  readonly text?: string;
   readonly bodyLimit?: number;
   handle(call: Call): unknown;
 }
@@ -261,6 +263,28 @@ export const ROUTES: readonly Route[] = [
   },
   {
     method: "GET",
+    path: "/v1/workers",
+    summary: "The threads that move frames: what each took in, how long its breaths took",
+    response: z.array(schema.workerInfo),
+    handle: ({ info }) => info.workers(),
+  },
+  {
+    method: "GET",
+    path: "/v1/occupancy",
+    summary: "How full the tables are",
+    response: z.array(schema.occupancy),
+    handle: ({ info }) => info.occupancy(),
+  },
+  {
+    method: "GET",
+    path: "/metrics",
+    summary: "Everything that is counted, for Prometheus",
+    response: z.string(),
+    text: "text/plain; version=0.0.4; charset=utf-8",
+    handle: ({ info }) => info.metrics(),
+  },
+  {
+    method: "GET",
     path: "/v1/ports",
     summary: "The director's ports",
     response: z.array(schema.portInfo),
@@ -320,7 +344,7 @@ export function openApi(version: string): unknown {
   };
   for (const route of ROUTES) {
     const names = [...route.path.matchAll(/:(\w+)/g)].map((match) => match[1]!);
-    const type = route.lines ? "application/x-ndjson" : "application/json";
+    const type = route.text ?? (route.lines ? "application/x-ndjson" : "application/json");
     const path = (paths[route.path.replace(/:(\w+)/g, "{$1}")] ??= {});
     path[route.method.toLowerCase()] = {
       summary: route.summary,

@@ -5,7 +5,15 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { z } from "zod";
 import type { ConnectionInfo, DaemonInfo, IpvsStep, ServerConfig, ServiceConfig, ServiceInfo } from "../ipvs/model.js";
-import type { CounterInfo, DirectorStatus, NeighbourInfo, PortInfo, RouteInfo } from "./director-info.js";
+import type {
+  CounterInfo,
+  DirectorStatus,
+  NeighbourInfo,
+  Occupancy,
+  PortInfo,
+  RouteInfo,
+  WorkerInfo,
+} from "./director-info.js";
 
 const family = z.union([z.literal(4), z.literal(6)]);
 const port = z.int().min(0).max(0xffff);
@@ -132,7 +140,19 @@ export const portInfo = z.object({
   bytesIn: counter,
   bytesOut: counter,
   dropsOut: counter,
+  device: z.object({ carrier: z.boolean(), queueLength: counter, lostIn: counter, lostOut: counter }).optional(),
 });
+export const workerInfo = z.object({
+  breaths: counter,
+  framesIn: counter,
+  bytesIn: counter,
+  framesOut: counter,
+  busy: counter,
+  held: counter,
+  frames: z.array(counter),
+  durations: z.array(counter),
+});
+export const occupancy = z.object({ table: z.string(), used: counter, capacity: counter });
 export const neighbourInfo = z.object({
   port: z.string(),
   address,
@@ -155,6 +175,8 @@ export const serverHealth = z.object({
   state: z.enum(["up", "down", "unknown"]),
   problem: z.string().optional(),
   took: counter.optional(),
+  passed: counter,
+  failed: counter,
 });
 export const reloadResult = z.object({ changes: z.array(z.string()), restart: z.array(z.string()) });
 export const counterInfo = z.object({
@@ -200,4 +222,6 @@ export const agreesWithModel: [
   Same<z.infer<typeof routeInfo>, Mutable<RouteInfo>>,
   Same<z.infer<typeof counterInfo>, Mutable<CounterInfo>>,
   Same<z.infer<typeof directorStatus>, Mutable<DirectorStatus>>,
-] = [true, true, true, true, true, true, true, true, true, true, true];
+  Same<z.infer<typeof workerInfo>, Mutable<WorkerInfo>>,
+  Same<z.infer<typeof occupancy>, Mutable<Occupancy>>,
+] = [true, true, true, true, true, true, true, true, true, true, true, true, true];

@@ -4,6 +4,7 @@
 import { chmodSync, chownSync, existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
 import type { Server } from "node:http";
 import { connect, isIP } from "node:net";
+import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { Readable } from "node:stream";
 import Fastify, { type FastifyInstance } from "fastify";
@@ -129,17 +130,21 @@ function register(app: FastifyInstance, route: Route, ipvs: Ipvs, info: Director
         reply.type("application/x-ndjson");
         return reply.send(Readable.from(lines(result as AsyncIterable<unknown>), { objectMode: false }));
       }
+      if (route.text !== undefined) {
+        reply.type(route.text);
+        return reply.send(Readable.from(result as AsyncIterable<string>, { objectMode: false }));
+      }
       if (!route.response) return reply.code(204).send();
       return reply.type("application/json").send(JSON.stringify(result));
     },
   });
 }
 
-/** A name that only this machine can have been given: an address, localhost, or what --listen said. */
+/** A name that only this machine can have been given: an address, localhost, its own, or what --listen said. */
 function isOwnHost(host: string | undefined, listen: ListenOptions): boolean {
   if (host === undefined) return false;
   const name = host.replace(/:\d+$/, "").replace(/^\[(.*)\]$/, "$1");
-  return isIP(name) !== 0 || name === "localhost" || name === listen.host;
+  return isIP(name) !== 0 || ["localhost", hostname(), listen.host].includes(name);
 }
 
 function createApp(options: ControlServerOptions, listen: ListenOptions | undefined): FastifyInstance {

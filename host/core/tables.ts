@@ -12,7 +12,9 @@ import * as Service from "../../assembly/layout/service.js";
 import * as Setting from "../../assembly/layout/setting.js";
 import * as State from "../../assembly/layout/state.js";
 import * as StatsLayout from "../../assembly/layout/stats.js";
+import * as Uring from "../../assembly/layout/uring.js";
 import * as Verdict from "../../assembly/layout/verdict.js";
+import * as Worker from "../../assembly/layout/worker.js";
 import { formatAddress, formatMac } from "../address.js";
 import type {
   ConnectionInfo,
@@ -102,6 +104,28 @@ export interface PortCounters {
   readonly dropsOut: number;
 }
 
+/** What a worker counted since the start. */
+export interface WorkerCounters {
+  readonly breaths: number;
+  readonly framesIn: number;
+  readonly bytesIn: number;
+  readonly framesOut: number;
+  /** Seconds that its breaths took, waiting left out. */
+  readonly busy: number;
+  /** Empty slots that the kernel holds, to receive into; 0 without io_uring. */
+  readonly held: number;
+  /** How many breaths took in 0, 1, 2 to 3, 4 to 7 ... frames. */
+  readonly frames: readonly number[];
+  /** How many breaths took less than 1, 1 to 2, 2 to 4 ... microseconds; the last is for all longer ones. */
+  readonly durations: readonly number[];
+}
+
+export interface Occupancy {
+  readonly table: string;
+  readonly used: number;
+  readonly capacity: number;
+}
+
 export interface CoreCounters {
   readonly framesIn: number;
   readonly framesOut: number;
@@ -137,7 +161,8 @@ export class Tables {
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
 
-  constructor(memory: WebAssembly.Memory) {
+  /** Of a memory; or records that were copied out of one. */
+  constructor(memory: WebAssembly.Memory | Uint8Array) {
     this.view = new DataView(memory.buffer);
     this.bytes = new Uint8Array(memory.buffer);
   }
@@ -177,7 +202,41 @@ export class Tables {
     return Array.from(this.serviceRecords(), (at) => this.service(at));
   }
 
+  /** The services as they are now, decoded one by one when they are asked for: changes meanwhile do not show. */
+  frozenServices(): { readonly count: number; readonly services: Iterable<ServiceInfo> } {
+    const services: number[] = [];
+    const counts: number[] = [];
+    const servers: number[] = [];
+    for (const at of this.serviceRecords()) {
+      const before = servers.length;
+      for (const server of this.serverRecords(at)) servers.push(server);
+      services.push(at);
+      counts.push(servers.length - before);
+    }
+    const copy = new Uint8Array(services.length * Service.SIZE + servers.length * Server.SIZE);
+    const put = (at: number, size: number, to: number) => copy.set(this.bytes.subarray(at, at + size), to);
+    for (const [n, at] of services.entries()) put(at, Service.SIZE, n * Service.SIZE);
+    const base = services.length * Service.SIZE;
+    for (const [n, at] of servers.entries()) put(at, Server.SIZE, base + n * Server.SIZE);
+    const frozen = new Tables(copy);
+    function* decode(): Generator<ServiceInfo> {
+      let next = 0;
+      for (const [n, count] of counts.entries()) {
+        const from = next;
+        next += count;
+        const own = Array.from({ length: count }, (_, one) => frozen.server(base + (from + one) * Server.SIZE));
+        yield { ...frozen.serviceAlone(n * Service.SIZE), servers: own };
+      }
+    }
+    return { count: services.length, services: { [Symbol.iterator]: decode } };
+  }
+
   service(at: number): ServiceInfo {
+    const servers = Array.from(this.serverRecords(at), (server) => this.server(server));
+    return { ...this.serviceAlone(at), servers };
+  }
+
+  private serviceAlone(at: number): Omit<ServiceInfo, "servers"> {
     const family = this.family(at + Service.FAMILY);
     const flags = this.u32(at + Service.FLAGS);
     const persistent = (flags & Service.FLAG_PERSISTENT) !== 0;
@@ -195,7 +254,6 @@ export class Tables {
       schedulerFlags: (flags / Service.FLAG_SCHEDULER_1) & 7,
       stats: this.stats(at + Service.STATS),
       rates: this.rates(at + Service.RATES),
-      servers: Array.from(this.serverRecords(at), (server) => this.server(server)),
     };
   }
 
@@ -357,6 +415,48 @@ export class Tables {
       verdicts: named(Counters.VERDICTS, VERDICT_NAMES),
       reasons: named(Counters.REASONS, REASON_NAMES),
     };
+  }
+
+  workers(): WorkerCounters[] {
+    const base = this.word(Memory.WORKERS_BASE);
+    const rings = Math.floor(this.word(Memory.RINGS_CAPACITY) / Uring.SIZE);
+    const listed = (at: number, length: number) => Array.from({ length }, (_, n) => this.u64(at + 8 * n));
+    return Array.from({ length: this.word(Memory.WORKERS_CAPACITY) }, (_, index) => {
+      const at = base + index * Worker.SIZE;
+      const ring = this.word(Memory.RINGS_BASE) + index * Uring.SIZE + Uring.STATE;
+      return {
+        breaths: this.u64(at + Worker.BREATHS),
+        framesIn: this.u64(at + Worker.FRAMES_IN),
+        bytesIn: this.u64(at + Worker.BYTES_IN),
+        framesOut: this.u64(at + Worker.FRAMES_OUT),
+        busy: this.u64(at + Worker.BUSY) / 1e6,
+        held: index < rings ? this.u32(ring + Uring.HELD) : 0,
+        frames: listed(at + Worker.FRAMES_BUCKETS, Worker.FRAMES_BUCKET_COUNT),
+        durations: listed(at + Worker.DURATION_BUCKETS, Worker.DURATION_BUCKET_COUNT),
+      };
+    });
+  }
+
+  /** How full the tables are; what is counted nowhere is counted here. */
+  occupancy(): Occupancy[] {
+    let servers = 0;
+    for (const service of this.serviceRecords()) servers += this.u32(service + Service.SERVER_COUNT);
+    const of = (table: string, used: number, capacity: number) => ({ table, used, capacity: this.word(capacity) });
+    return [
+      of("connections", this.word(Memory.CONNECTION_COUNT), Memory.CONNECTIONS_CAPACITY),
+      of("services", this.word(Memory.SERVICE_COUNT), Memory.SERVICES_CAPACITY),
+      of("servers", servers, Memory.SERVERS_CAPACITY),
+      of("neighbours", this.word(Memory.NEIGHBOUR_COUNT), Memory.NEIGHBOURS_CAPACITY),
+      of("addresses", this.word(Memory.ADDRESS_COUNT), Memory.ADDRESSES_CAPACITY),
+      of("routes", this.word(Memory.ROUTE_COUNT), Memory.ROUTES_CAPACITY),
+      of("fragments", this.word(Memory.FRAGMENT_COUNT), Memory.FRAGMENTS_CAPACITY),
+      of("slots", this.word(Memory.SLOTS_CAPACITY) - this.word(Memory.FREE_SLOT_COUNT), Memory.SLOTS_CAPACITY),
+    ];
+  }
+
+  /** Frames that wait for a neighbour's address. */
+  waiting(): number {
+    return this.word(Memory.WAITING);
   }
 
   private serviceId(at: number, family: Family): ServiceId {

@@ -9,7 +9,7 @@ import { oneLine } from "../errors.js";
 import { type Ipvs, IpvsError, type IpvsStep, type ServerConfig, type ServiceInfo } from "../ipvs/model.js";
 import type { Logger } from "../log.js";
 import { killCommand, startCommand } from "./command.js";
-import type { Health } from "./monitor.js";
+import type { Health, Tally } from "./monitor.js";
 import { type Argv, type CheckedServer, ownerOf, type ServiceHealth, targetId } from "./service-health.js";
 
 const RAMP_MS = 1000;
@@ -38,6 +38,7 @@ export class Failover {
   private readonly log: Logger;
   private readonly states = new Map<string, ServiceState>();
   private readonly known = new Map<string, Health>();
+  private readonly tallies = new Map<string, Tally>();
   private working: Promise<unknown> = Promise.resolve();
   private ramp: NodeJS.Timeout | undefined;
 
@@ -61,7 +62,7 @@ export class Failover {
         if (found !== undefined) found.spec = spec;
         else this.states.set(key, { spec, quorum: true, panic: false, sorry: false, held: new Map() });
       }
-      for (const id of this.known.keys()) if (!ids.has(id)) this.known.delete(id);
+      for (const map of [this.known, this.tallies]) for (const id of map.keys()) if (!ids.has(id)) map.delete(id);
       for (const [key, state] of gone) {
         // Nobody is checked any more: all come back.
         await this.settle({ ...state, spec: { ...state.spec, servers: [], quorum: 0, sorry: undefined } });
@@ -88,16 +89,33 @@ export class Failover {
     return Array.from(this.states.values()).flatMap(({ spec }) =>
       spec.servers.map((one) => {
         const { state, problem, took } = this.stateOf(spec, one);
-        return { service: serviceKey(spec.service), server: serverKey(one.server), state, problem, took } as const;
+        const place = { service: serviceKey(spec.service), server: serverKey(one.server) };
+        return { ...place, state, problem, took, ...this.tallyOf(spec, one) };
       }),
     );
+  }
+
+  /** How checks ended, since the checking process began. */
+  count(tallies: readonly Tally[]): void {
+    for (const tally of tallies) this.tallies.set(tally.id, tally);
+  }
+
+  /** All checks of a server together; of durations the longest. */
+  private tallyOf(
+    { service }: ServiceHealth,
+    { server, checks }: CheckedServer,
+  ): Pick<ServerHealth, "passed" | "failed"> & { took?: number } {
+    const found = checks.flatMap((_check, at) => this.tallies.get(targetId(service, server, at)) ?? []);
+    if (found.length === 0) return { passed: 0, failed: 0 };
+    const sum = (of: "passed" | "failed") => found.reduce((total, tally) => total + tally[of], 0);
+    return { passed: sum("passed"), failed: sum("failed"), took: Math.max(...found.map(({ took }) => took)) };
   }
 
   /** What all checks of a server say together. */
   private stateOf(
     { service }: ServiceHealth,
     { server, checks }: CheckedServer,
-  ): Omit<ServerHealth, "service" | "server"> {
+  ): Pick<ServerHealth, "state" | "problem" | "took"> {
     const found = checks.map((_check, at) => this.known.get(targetId(service, server, at)));
     const down = found.find((health) => health?.up === false);
     if (down !== undefined) return { state: "down", problem: down.problem, took: down.took };

@@ -1,6 +1,6 @@
 /** Between whoever decides and the process that checks. */
 import type { Target } from "./checker.js";
-import type { Health } from "./monitor.js";
+import type { Health, Tally } from "./monitor.js";
 
 export interface ToChecker {
   readonly targets: readonly Target[];
@@ -10,4 +10,6 @@ export interface ToChecker {
 
 export interface FromChecker {
   readonly health: readonly Health[];
+  /** Of those that were checked since the last time; now and then. */
+  readonly tallies: readonly Tally[];
 }

@@ -15,6 +15,14 @@ export interface Health {
   readonly took: number;
 }
 
+/** How many checks of a target ended how, so far, and the milliseconds that the last one took. */
+export interface Tally {
+  readonly id: string;
+  readonly passed: number;
+  readonly failed: number;
+  readonly took: number;
+}
+
 export interface MonitorOptions {
   /** Called when a server is found to be up or down, and it was not known, or was known to be otherwise. */
   changed(health: Health): void;
@@ -31,6 +39,9 @@ interface Watch {
   health: Health | undefined;
   /** So many answers in a row said the same. */
   streak: { readonly well: boolean; readonly length: number };
+  tally: Tally;
+  /** Whether `tally` has been asked for as it is. */
+  told: boolean;
   timer: NodeJS.Timeout | undefined;
   abandon: Abandon | undefined;
 }
@@ -58,7 +69,9 @@ export class Monitor {
       if (found !== undefined) halt(found);
       // A check that changed says nothing of the server: what is known of it stays.
       const streak = { well: true, length: 0 };
-      const watch: Watch = { target, text, health: found?.health, streak, timer: undefined, abandon: undefined };
+      const tally = found?.tally ?? { id: target.id, passed: 0, failed: 0, took: 0 };
+      const rest = { tally, told: false, timer: undefined, abandon: undefined };
+      const watch: Watch = { target, text, health: found?.health, streak, ...rest };
       this.watches.set(target.id, watch);
       const { delay, interval } = target.spec;
       this.later(watch, delay + this.random() * interval);
@@ -72,6 +85,13 @@ export class Monitor {
   /** What is known so far. */
   health(): Health[] {
     return Array.from(this.watches.values()).flatMap(({ health }) => health ?? []);
+  }
+
+  /** Of those targets that were checked since the last call. */
+  tallies(): Tally[] {
+    const fresh = Array.from(this.watches.values()).filter(({ told }) => !told);
+    for (const watch of fresh) watch.told = true;
+    return fresh.map(({ tally }) => tally);
   }
 
   close(): void {
@@ -94,6 +114,10 @@ export class Monitor {
       clearTimeout(watch.timer);
       watch.abandon = undefined;
       const took = performance.now() - began;
+      const { id, passed, failed } = watch.tally;
+      const well = problem === undefined ? 1 : 0;
+      watch.tally = { id, passed: passed + well, failed: failed + 1 - well, took };
+      watch.told = false;
       const wait = this.judge(watch, problem, took);
       // Counted from the beginning of this check: slow answers do not make checks rarer.
       this.later(watch, Math.max(1, wait - took));

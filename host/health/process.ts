@@ -5,13 +5,16 @@
 import * as native from "../port/native.js";
 import { createCheckers } from "./checkers.js";
 import type { FromChecker, ToChecker } from "./messages.js";
-import { type Health, Monitor } from "./monitor.js";
+import { type Health, Monitor, type Tally } from "./monitor.js";
 
 const SIGTERM = 15;
+/** Counts of checks are for people and graphs. */
+const TALLIES_MS = 5000;
 let monitor: Monitor | undefined;
 
-function tell(health: readonly Health[]): void {
-  if (health.length > 0 && process.connected) process.send?.({ health } satisfies FromChecker);
+function tell(health: readonly Health[], tallies: readonly Tally[] = []): void {
+  if (health.length + tallies.length === 0 || !process.connected) return;
+  process.send?.({ health, tallies } satisfies FromChecker);
 }
 
 native.prctl(native.PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
@@ -20,6 +23,7 @@ process.on("SIGINT", () => {});
 process.on("SIGHUP", () => {});
 process.on("disconnect", () => process.exit(0));
 if (!process.connected) process.exit(0);
+setInterval(() => tell([], monitor?.tallies()), TALLIES_MS).unref();
 process.on("message", ({ targets, icmp }: ToChecker) => {
   monitor ??= new Monitor({ checkers: createCheckers(icmp), changed: (health) => tell([health]) });
   monitor.watch(targets);

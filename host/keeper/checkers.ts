@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { oneLine } from "../errors.js";
 import type { Target } from "../health/checker.js";
 import type { FromChecker, ToChecker } from "../health/messages.js";
-import type { Health } from "../health/monitor.js";
+import type { Health, Tally } from "../health/monitor.js";
 import type { Logger } from "../log.js";
 import { openIcmp } from "../port/icmp.js";
 import { inNamespace } from "../port/ioctl.js";
@@ -16,6 +16,8 @@ const PROCESS = fileURLToPath(new URL("../health/process.js", import.meta.url));
 const FIRST_FD = 4;
 const RESTART_MS = 1000;
 
+type Report = (health: readonly Health[], tallies: readonly Tally[]) => void;
+
 interface Place {
   targets: readonly Target[];
   child: ChildProcess | undefined;
@@ -26,10 +28,10 @@ interface Place {
 export class CheckerProcesses {
   private readonly user: User | undefined;
   private readonly log: Logger;
-  private readonly report: (health: readonly Health[]) => void;
+  private readonly report: Report;
   private readonly places = new Map<string, Place>();
 
-  constructor(user: User | undefined, log: Logger, report: (health: readonly Health[]) => void) {
+  constructor(user: User | undefined, log: Logger, report: Report) {
     this.user = user;
     this.log = log;
     this.report = report;
@@ -84,7 +86,7 @@ export class CheckerProcesses {
       this.log.error({ netns }, `the checking process died: ${signal ?? `status ${status}`}; starting it again`);
       this.later(netns, place);
     });
-    child.on("message", ({ health }: FromChecker) => this.report(health));
+    child.on("message", ({ health, tallies }: FromChecker) => this.report(health, tallies));
   }
 
   private later(netns: string, place: Place): void {

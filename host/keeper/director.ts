@@ -5,11 +5,12 @@ import type { ReloadResult } from "../control/director-info.js";
 import { Engine, type EnginePort } from "../engine/engine.js";
 import { exitStatusOf, LvsError, oneLine } from "../errors.js";
 import { Failover } from "../health/failover.js";
-import type { Health } from "../health/monitor.js";
+import type { Health, Tally } from "../health/monitor.js";
 import { targetsOf } from "../health/service-health.js";
 import { type Ipvs, IpvsError, type IpvsStep } from "../ipvs/model.js";
 import { createLog } from "../log.js";
 import { Marks } from "../marks/marks.js";
+import { ProcessMetrics } from "../metrics/process-metrics.js";
 import * as native from "../port/native.js";
 import { observed, TABLE_CHANGES, withHeld } from "./changes.js";
 import { EngineInfo } from "./info.js";
@@ -54,7 +55,8 @@ let reloadMarks: (text: string) => void = () => {};
 /** Reloads that were asked for here, by number. */
 const reloads = new Map<number, { done(result: ReloadResult): void; failed(error: unknown): void }>();
 let reconfigure: (config: RunConfig) => Promise<ReloadResult> = async () => ({ changes: [], restart: [] });
-let learn: (news: readonly Health[]) => void = () => {};
+let learn: (news: readonly Health[], tallies: readonly Tally[]) => void = () => {};
+let reloaded: (result: "applied" | "refused") => void = () => {};
 let ending = false;
 
 function end(status: number): void {
@@ -112,7 +114,10 @@ async function start(message: Start): Promise<void> {
   if (timeouts !== undefined) await engine.ipvs.setTimeouts(timeouts);
   const failover = new Failover(engine.ipvs, log);
   await failover.configure(config.health ?? []);
-  learn = (news) => void failover.learn(news);
+  learn = (news, tallies) => {
+    failover.count(tallies);
+    if (news.length > 0) void failover.learn(news);
+  };
   await engine.start();
   const led = config.ports.some(({ routes }) => routes === "auto");
   const whole = async () => failover.whole(await engine.ipvs.services());
@@ -143,10 +148,13 @@ async function start(message: Start): Promise<void> {
     if (restart.length > 0) log.warn({ event: "config.restart" }, `for a restart: ${restart.join(", ")}`);
     return { changes: [...steps.map(stepText), ...changes], restart };
   };
+  const counted = new ProcessMetrics(message.restarts);
+  reloaded = (result) => counted.reloaded(result);
   const info: EngineInfo = new EngineInfo(engine, config, ports, version, marks, {
     health: () => failover.health(),
     tables: whole,
     reload: askForReload,
+    counted,
   });
   const serve = async () => {
     const { createControlServer } = await import("../control/server.js");
@@ -226,15 +234,21 @@ function takeConfig(config: RunConfig, number: number | undefined): void {
   const asker = number === undefined ? undefined : reloads.get(number);
   if (number !== undefined) reloads.delete(number);
   reconfigure(config).then(
-    (result) => asker?.done(result),
+    (result) => {
+      reloaded("applied");
+      asker?.done(result);
+    },
     (error) => {
+      reloaded("refused");
       process.stderr.write(`wlvs: nothing is reloaded: ${oneLine(error)}\n`);
       asker?.failed(error);
     },
   );
 }
 
-function refuseReload(message: string, number: number): void {
+function refuseReload(message: string, number: number | undefined): void {
+  reloaded("refused");
+  if (number === undefined) return;
   reloads.get(number)?.failed(new IpvsError("EINVAL", EINVAL, message));
   reloads.delete(number);
 }
@@ -303,7 +317,7 @@ native.prctl(native.PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 if (!process.connected) end(0);
 process.on("message", (message: ToDirector) => {
   if (message.type === "start") start(message).catch(fail);
-  else if (message.type === "health") learn(message.health);
+  else if (message.type === "health") learn(message.health, message.tallies);
   else if (message.type === "config") takeConfig(message.config, message.number);
   else if (message.type === "refused") refuseReload(message.message, message.number);
   else if (message.type === "routed") unrouted.get(message.number)?.();

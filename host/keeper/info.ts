@@ -11,14 +11,18 @@ import type {
   DirectorStatus,
   MarksInfo,
   NeighbourInfo,
+  Occupancy,
   PortInfo,
   RouteInfo,
   Settings,
+  WorkerInfo,
 } from "../control/director-info.js";
 import { SETTING_NAMES, settingIds } from "../core/settings.js";
 import type { Engine, EnginePort } from "../engine/engine.js";
-import { IpvsError } from "../ipvs/model.js";
+import { IpvsError, type Stats } from "../ipvs/model.js";
 import type { Marks } from "../marks/marks.js";
+import { type MetricsSource, metricsText } from "../metrics/metrics.js";
+import type { ProcessMetrics } from "../metrics/process-metrics.js";
 
 const OFFLOADS: ReadonlyArray<readonly [string, number]> = [
   ["csum", Port.CAPABILITY_CHECKSUM],
@@ -31,15 +35,19 @@ const EINVAL = 22;
 const ENOENT = 2;
 
 /** What is known of the director beside its tables. */
-export type Surroundings = Pick<DirectorInfo, "health" | "tables" | "reload">;
+export interface Surroundings extends Pick<DirectorInfo, "health" | "tables" | "reload"> {
+  /** What the process counts itself. */
+  readonly counted: ProcessMetrics;
+}
 
-export class EngineInfo implements DirectorInfo {
+export class EngineInfo implements DirectorInfo, MetricsSource {
   private readonly engine: Engine;
   private readonly config: RunConfig;
   private readonly enginePorts: readonly EnginePort[];
   private readonly version: string;
   private readonly markRules: Marks;
   private readonly view: DataView;
+  private readonly counted: ProcessMetrics;
   readonly health: DirectorInfo["health"];
   readonly tables: DirectorInfo["tables"];
   readonly reload: DirectorInfo["reload"];
@@ -55,6 +63,7 @@ export class EngineInfo implements DirectorInfo {
     this.health = surroundings.health;
     this.tables = surroundings.tables;
     this.reload = surroundings.reload;
+    this.counted = surroundings.counted;
     this.engine = engine;
     this.markRules = markRules;
     this.config = config;
@@ -134,6 +143,30 @@ export class EngineInfo implements DirectorInfo {
     const { tables } = this.engine.ipvs;
     const traps = Number(this.view.getBigUint64(tables.word(Memory.COUNTERS_BASE) + Counters.TRAPS, true));
     return { ...tables.counters(), traps };
+  }
+
+  workers(): WorkerInfo[] {
+    return this.engine.ipvs.tables.workers();
+  }
+
+  occupancy(): Occupancy[] {
+    return this.engine.ipvs.tables.occupancy();
+  }
+
+  waiting(): number {
+    return this.engine.ipvs.tables.waiting();
+  }
+
+  totals(): Stats {
+    return this.engine.ipvs.tables.totals().stats;
+  }
+
+  frozenServices(): ReturnType<MetricsSource["frozenServices"]> {
+    return this.engine.ipvs.tables.frozenServices();
+  }
+
+  metrics(): AsyncIterable<string> {
+    return metricsText(this, this.counted);
   }
 
   settings(): Settings {

@@ -11,7 +11,7 @@ import { LvsError, oneLine, usage } from "../errors.js";
 import { createLog, type Logger } from "../log.js";
 import { CheckerProcesses } from "./checkers.js";
 import { Devices } from "./devices.js";
-import type { ToDirector, ToKeeper } from "./messages.js";
+import type { Start, ToDirector, ToKeeper } from "./messages.js";
 import { boundChildren } from "./privileges.js";
 import type { StopSignal } from "./signals.js";
 import { type ControlSocket, openControlSocket } from "./socket.js";
@@ -135,6 +135,7 @@ class Supervisor {
   /** What a director that died leaves to the next. */
   private tables: SavedTables | undefined;
   private director: ChildProcess | undefined;
+  private restarts = 0;
 
   constructor(
     options: KeeperOptions,
@@ -152,7 +153,9 @@ class Supervisor {
     this.user = user;
     this.routes = routes;
     this.log = log;
-    this.checkers = new CheckerProcesses(user, log, (health) => this.tell({ type: "health", health }));
+    this.checkers = new CheckerProcesses(user, log, (health, tallies) =>
+      this.tell({ type: "health", health, tallies }),
+    );
   }
 
   close(): void {
@@ -170,7 +173,7 @@ class Supervisor {
       const message = error instanceof Error ? error.message : String(error);
       const event = "config.refused";
       for (const line of message.split("\n")) this.log.error({ event }, `nothing is reloaded: ${line}`);
-      if (number !== undefined) this.tell({ type: "refused", message, number });
+      this.tell({ type: "refused", message, number });
     }
   }
 
@@ -189,6 +192,7 @@ class Supervisor {
       if (end.how === "failed" && !this.announced) throw end.error;
       const reason = end.how === "failed" ? end.error.message : end.reason;
       if (!this.announced) throw new LvsError("ERR_LVS_DIRECTOR", `the director died while starting: ${reason}`);
+      this.restarts++;
       deaths = performance.now() - began > HEALTHY_MS ? 1 : deaths + 1;
       if (deaths > DEATHS_MOST) {
         throw new LvsError("ERR_LVS_DIRECTOR", `the director died ${deaths} times in a row, last: ${reason}`);
@@ -282,7 +286,9 @@ class Supervisor {
         const names = config.ports.map(({ name }) => name).join(" ");
         this.options.ready(`wlvs: forwarding on ${names}, control ${config.socket}\n`);
       });
-      child.send({ type: "start", config, version, ports, tables, socketFd: FIRST_FD } satisfies ToDirector, () => {
+      const { restarts } = this;
+      const message: Start = { type: "start", config, version, ports, restarts, tables, socketFd: FIRST_FD };
+      child.send(message, () => {
         // A director that dies this early says so by its exit.
       });
       void stop.requested.then(() => {

@@ -2,7 +2,7 @@
 import type { RunConfig } from "../config/config.js";
 import type { EnginePort } from "../engine/engine.js";
 import type { Target } from "../health/checker.js";
-import type { Health } from "../health/monitor.js";
+import type { Health, Tally } from "../health/monitor.js";
 import type { SavedTables } from "./tables-report.js";
 import type { WantedRoutes } from "./tun-routes.js";
 
@@ -10,10 +10,10 @@ export type ToDirector =
   | Start
   | { readonly type: "marks"; readonly text: string }
   | { readonly type: "routed"; readonly number: number }
-  | { readonly type: "health"; readonly health: readonly Health[] }
+  | { readonly type: "health"; readonly health: readonly Health[]; readonly tallies: readonly Tally[] }
   /** Another configuration; the number of the "reload" that asked for it. */
   | { readonly type: "config"; readonly config: RunConfig; readonly number: number | undefined }
-  | { readonly type: "refused"; readonly message: string; readonly number: number };
+  | { readonly type: "refused"; readonly message: string; readonly number: number | undefined };
 
 export interface Start {
   readonly type: "start";
@@ -22,6 +22,8 @@ export interface Start {
   /** With the numbers that the descriptors have in the director. */
   readonly ports: readonly EnginePort[];
   readonly socketFd: number;
+  /** How many died before this one. */
+  readonly restarts: number;
   /** What a director that died left. */
   readonly tables: SavedTables | undefined;
 }

@@ -18,6 +18,8 @@ import {
 export const STATS = { connections: 3, inPackets: 30, outPackets: 20, inBytes: 3000, outBytes: 20000 };
 export const RATES = { cps: 1, inPps: 10, outPps: 8, inBps: 1000, outBps: 7000 };
 
+const CHECKS = { passed: 11, failed: 1 };
+
 export class FakeIpvs implements Ipvs {
   readonly table = new Map<string, { config: ServiceConfig; servers: Map<string, ServerConfig> }>();
   zeroed: (string | undefined)[] = [];
@@ -166,7 +168,22 @@ export class FakeInfo implements DirectorInfo {
     this.marksText = how === "replace" ? text : this.marksText + text;
   }
   health() {
-    return [{ service: "tcp:192.168.4.133:80", server: "192.168.2.128:80", state: "up" as const, took: 0.4 }];
+    return [
+      { service: "tcp:192.168.4.133:80", server: "192.168.2.128:80", state: "up" as const, took: 0.4, ...CHECKS },
+    ];
+  }
+  workers() {
+    const frames = [2, 5, 1];
+    return [
+      { breaths: 8, framesIn: 7, bytesIn: 900, framesOut: 6, busy: 0.25, held: 128, frames, durations: [0, 3, 5] },
+    ];
+  }
+  occupancy() {
+    return [{ table: "connections", used: 12, capacity: 1_000_000 }];
+  }
+  async *metrics() {
+    yield "# HELP wlvs_frames_in_total Frames.\n# TYPE wlvs_frames_in_total counter\n";
+    yield "wlvs_frames_in_total 1234\n";
   }
   tables() {
     return Promise.resolve([]);
