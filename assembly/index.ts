@@ -9,6 +9,8 @@ import * as Memory from "./layout/memory";
 import * as Port from "./layout/port";
 import * as Reason from "./layout/reason";
 import * as Marks from "./marks";
+import * as Restore from "./restore";
+import * as Snapshot from "./snapshot";
 import { acquire, BETWEEN, hold as holdLock, release as releaseLock, unhold } from "./table/lock";
 import { count, countAt, word } from "./table/memory";
 import { endUringBreath, runUringBreath } from "./uring";
@@ -233,4 +235,72 @@ export function announce(): void {
 /** Timers without frames, for a director that has no worker yet. */
 export function tick(now: u32): u32 {
   return runBreath(0, now);
+}
+
+/** The tables as entries of layout/snapshot in the STATE region (STATE_LENGTH bytes), a slice from `from` on. */
+export function snapshotServers(from: u32): u32 {
+  holdLock();
+  const next = Snapshot.snapshotServers(from);
+  unhold();
+  return next;
+}
+
+export function snapshotServices(from: u32): u32 {
+  holdLock();
+  const next = Snapshot.snapshotServices(from);
+  unhold();
+  return next;
+}
+
+export function snapshotAddresses(from: u32): u32 {
+  holdLock();
+  const next = Snapshot.snapshotAddresses(from);
+  unhold();
+  return next;
+}
+
+export function snapshotConnections(from: u32): u32 {
+  holdLock();
+  const next = Snapshot.snapshotConnections(from);
+  unhold();
+  return next;
+}
+
+export function snapshotChanged(from: u32): u32 {
+  holdLock();
+  const next = Snapshot.snapshotChanged(from);
+  unhold();
+  return next;
+}
+
+export function snapshotTimers(from: u32, since: u32): u32 {
+  holdLock();
+  const next = Snapshot.snapshotTimers(from, since);
+  unhold();
+  return next;
+}
+
+export function noteChanges(on: u32): void {
+  holdLock();
+  Snapshot.noteChanges(on);
+  unhold();
+}
+
+/** Entries in the STATE region become tables again (restore.ts). No worker may have taken a breath yet. */
+export function restoreBegin(): void {
+  Restore.restoreBegin();
+}
+
+export function restoreEntries(length: u32, age: u32): u32 {
+  holdLock();
+  const result = Restore.restoreEntries(length, age);
+  unhold();
+  return result;
+}
+
+export function restoreFinish(from: u32): u32 {
+  holdLock();
+  const next = Restore.restoreFinish(from);
+  unhold();
+  return next;
 }

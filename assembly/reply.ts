@@ -12,7 +12,7 @@ import * as Slot from "./layout/slot";
 import { answered, outgoing } from "./lookup";
 import { DIRECTION_OUT } from "./protocol/direction";
 import { hasPorts, isKnown, transition } from "./protocol/index";
-import { restart } from "./table/connection";
+import { noteChange, restart } from "./table/connection";
 import { isEnabled, setting } from "./table/memory";
 import { countPacketOut } from "./table/stats";
 import { packetLength } from "./transmit";
@@ -69,6 +69,7 @@ function noteAnswer(slot: usize, connection: usize): void {
   if ((flags & (Connection.FLAG_FULL_NAT | Connection.FLAG_TOLD)) !== Connection.FLAG_FULL_NAT) return;
   if (load<u8>(slot, Slot.PROTOCOL) !== Protocol.TCP || Tcp.isSyn(<usize>load<u32>(slot, Slot.TRANSPORT))) return;
   store<u32>(connection, flags | Connection.FLAG_TOLD, Connection.FLAGS);
+  noteChange(connection);
 }
 
 /** An ICMP error of type that may be about a connection. */

@@ -19,7 +19,7 @@ import * as Reason from "../layout/reason";
 import * as Slot from "../layout/slot";
 import * as State from "../layout/state";
 import { timeout } from "../protocol/tcp";
-import { extend, extension, findIn, findOut, fold6, hashSide, restart } from "../table/connection";
+import { extend, extension, findIn, findOut, fold6, hashSide, noteChange, restart } from "../table/connection";
 import { word } from "../table/memory";
 import { transportChecksumIsRight } from "../verify";
 import { copy16, load32, swap16 } from "../wire/bytes";
@@ -151,7 +151,9 @@ function listen(connection: usize): void {
 function setMode(connection: usize, mode: u8): void {
   // Without an extension there is nothing to forget.
   const more = mode === NOTHING ? extension(connection) : extend(connection);
-  if (more !== 0) store<u8>(more, mode, Connection.EXTENSION_MODE);
+  if (more === 0) return;
+  store<u8>(more, mode, Connection.EXTENSION_MODE);
+  noteChange(connection);
 }
 
 function mode(connection: usize): u8 {
@@ -302,6 +304,7 @@ function readAnswer(slot: usize, connection: usize, waits: u8): i32 {
     recordChange(extension(connection) + Connection.EXTENSION_SEQUENCE, load32(tcp + Tcp.SEQUENCE), grown);
     const flags = load<u32>(connection, Connection.FLAGS);
     store<u32>(connection, flags | Connection.FLAG_OUT_SEQUENCE, Connection.FLAGS);
+    noteChange(connection);
   }
   return Reason.NONE;
 }

@@ -89,6 +89,12 @@ export const RINGS_CAPACITY = 216;
 export const LOCALS_BASE = 220;
 export const LOCALS_CAPACITY = 224;
 
+/** Entries of snapshots (layout/snapshot); and a bit for each connection that changed since it was last written. */
+export const STATE_BASE = 496;
+export const STATE_CAPACITY = 500;
+export const CHANGED_BASE = 504;
+export const CHANGED_CAPACITY = 508;
+
 // Mutable words of the core, changed under the lock.
 export const FREE_SLOT = 512;
 export const FREE_SLOT_COUNT = 516;
@@ -190,3 +196,10 @@ export const FULL_NAT_COUNT = 1160;
 export const REFUSAL = 1164;
 /** 16 bytes: the server that local ports are looked for. A connection is pushed out while others use SCRATCH. */
 export const LOCAL_SERVER = 1168;
+/** Whether changes of connections are noted in CHANGED. */
+export const NOTING = 2560;
+/** Bytes of entries in the STATE region after a call that writes some. */
+export const STATE_LENGTH = 2564;
+/** Since a restoration began: connections that came back, and entries and connections that could not. */
+export const RESTORED = 2568;
+export const RESTORE_REFUSED = 2572;

@@ -1,9 +1,11 @@
 /** Connections that are controlled by another: by a persistence template, or by an FTP control connection. */
 import * as Connection from "../layout/connection";
 import * as State from "../layout/state";
+import { noteChange } from "../table/connection";
 
 export function control(connection: usize, controller: usize): void {
   store<u32>(connection, <u32>controller, Connection.CONTROL);
+  noteChange(connection);
   store<u32>(controller, load<u32>(controller, Connection.CONTROLLED) + 1, Connection.CONTROLLED);
 }
 
@@ -20,5 +22,8 @@ export function release(connection: usize): usize {
 export function assureControl(connection: usize): void {
   const controller = <usize>load<u32>(connection, Connection.CONTROL);
   if (controller === 0 || (load<u32>(controller, Connection.FLAGS) & Connection.FLAG_TEMPLATE) === 0) return;
-  store<u8>(controller, load<u8>(controller, Connection.STATE) | State.TEMPLATE_ASSURED, Connection.STATE);
+  const state = load<u8>(controller, Connection.STATE);
+  if ((state & State.TEMPLATE_ASSURED) !== 0) return;
+  store<u8>(controller, state | State.TEMPLATE_ASSURED, Connection.STATE);
+  noteChange(controller);
 }

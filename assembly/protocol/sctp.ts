@@ -5,6 +5,7 @@ import * as Connection from "../layout/connection";
 import * as Memory from "../layout/memory";
 import * as Slot from "../layout/slot";
 import * as State from "../layout/state";
+import { noteChange } from "../table/connection";
 import { setActive } from "../table/server";
 import { load16 } from "../wire/bytes";
 import * as Sctp from "../wire/sctp";
@@ -101,6 +102,7 @@ export function transition(connection: usize, slot: usize, direction: u32): void
     setActive(connection, next === State.SCTP_ESTABLISHED);
     if (next === State.SCTP_ESTABLISHED) assureControl(connection);
     store<u8>(connection, <u8>next, Connection.STATE);
+    noteChange(connection);
   }
   store<u32>(connection, timeout(next), Connection.TIMEOUT);
 }

@@ -6,6 +6,7 @@ import * as Connection from "../layout/connection";
 import * as Memory from "../layout/memory";
 import * as Setting from "../layout/setting";
 import * as State from "../layout/state";
+import { noteChange } from "../table/connection";
 import { setting, word } from "../table/memory";
 import { setActive } from "../table/server";
 import * as Tcp from "../wire/tcp";
@@ -95,6 +96,7 @@ export function transition(connection: usize, tcp: usize, direction: u32): void 
     setActive(connection, isActive(next));
     if (next === State.TCP_ESTABLISHED) assureControl(connection);
     store<u8>(connection, <u8>next, Connection.STATE);
+    noteChange(connection);
   }
   store<u32>(connection, timeout(next), Connection.TIMEOUT);
 }

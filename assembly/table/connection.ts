@@ -16,6 +16,14 @@ const LEVELS = 9;
 const LEVEL_SLOTS = 64;
 const NOWHERE = 0xffff;
 
+/** The connection changed in what a snapshot keeps: made, ended, another state. (Its timer is looked at by itself.) */
+export function noteChange(connection: usize): void {
+  if (word(Memory.NOTING) === 0) return;
+  const number = <u32>(connection - <usize>word(Memory.CONNECTIONS_BASE)) >> 6;
+  const at = <usize>word(Memory.CHANGED_BASE) + <usize>(number >> 3);
+  store<u8>(at, <u8>(<u32>load<u8>(at) | ((<u32>1) << (number & 7))));
+}
+
 /** Address of the cold half. */
 export function cold(connection: usize): usize {
   return <usize>word(Memory.COLD_BASE) + ((connection - <usize>word(Memory.CONNECTIONS_BASE)) >> 2);
@@ -320,6 +328,7 @@ export function link(connection: usize): void {
   const flags = load<u32>(connection, Connection.FLAGS);
   if ((flags & Connection.FLAG_HASHED) !== 0) return;
   store<u32>(connection, flags | Connection.FLAG_HASHED, Connection.FLAGS);
+  noteChange(connection);
   if ((flags & Connection.FLAG_ONE_PACKET) === 0) indexInsert(sideHash(connection), <u32>connection);
   if (hasReplySide(flags)) indexInsert(replyHash(connection), <u32>connection | Index.REPLY);
 }
@@ -352,7 +361,8 @@ export function allocate(): usize {
   return connection;
 }
 
-function allocateExtension(): usize {
+/** One more extension, zeroed; 0 when there is none left. */
+export function allocateExtension(): usize {
   let more = <usize>word(Memory.FREE_EXTENSION);
   if (more !== 0) {
     setWord(Memory.FREE_EXTENSION, load<u32>(more, Connection.EXTENSION_NEXT));
@@ -367,7 +377,7 @@ function allocateExtension(): usize {
   return more;
 }
 
-function freeExtensions(connection: usize): void {
+export function freeExtensions(connection: usize): void {
   let more = extension(connection);
   while (more !== 0) {
     const next = <usize>load<u32>(more, Connection.EXTENSION_MORE);
@@ -413,6 +423,7 @@ export function setData(template: usize, data: usize, length: u32): bool {
 
 /** Takes a connection out of index, wheel and table. Its server's counters are the caller's business. */
 export function free(connection: usize): void {
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_HASHED) !== 0) noteChange(connection);
   unlink(connection);
   unschedule(connection);
   freeExtensions(connection);
@@ -477,6 +488,26 @@ function unschedule(connection: usize): void {
   else store<u32>(wheelHead(place), <u32>next);
   if (next !== 0) store<u32>(next, <u32>previous, Connection.WHEEL_PREVIOUS);
   store<u16>(connection, NOWHERE, Connection.WHEEL_SLOT);
+}
+
+/**
+ * The record of this number, whose fields are set, goes on living where an earlier director left it: no lookup, no
+ * timer knew of it here. Its timer runs until EXPIRES.
+ */
+export function resume(connection: usize): void {
+  store<u16>(connection, NOWHERE, Connection.WHEEL_SLOT);
+  link(connection);
+  schedule(connection, load<u32>(connection, Connection.EXPIRES));
+  setWord(Memory.CONNECTION_COUNT, word(Memory.CONNECTION_COUNT) + 1);
+}
+
+/** A record that nothing knows of is free. */
+export function abandon(connection: usize): void {
+  freeExtensions(connection);
+  store<u32>(cold(connection), 0, Connection.COLD_EXTENSION);
+  store<u32>(connection, 0, Connection.FLAGS);
+  store<u32>(connection, word(Memory.FREE_CONNECTION), Connection.NEXT_FREE);
+  setWord(Memory.FREE_CONNECTION, <u32>connection);
 }
 
 /** The connection was seen: it lives for TIMEOUT from now on. */

@@ -195,9 +195,7 @@ function choosePort(record: usize, connection: usize, hash: u32): u32 {
     if (load<u32>(entry, Local.COUNT) === 0) forget(entry);
     return NO_PORT;
   }
-  const byte = entry + Local.MAP + <usize>(chosen >> 3);
-  store<u8>(byte, <u8>(<u32>load<u8>(byte) | ((<u32>1) << (chosen & 7))));
-  store<u32>(entry, load<u32>(entry, Local.COUNT) + 1, Local.COUNT);
+  take(entry, chosen);
   return chosen;
 }
 
@@ -266,6 +264,33 @@ export function takeLocal(connection: usize): u32 {
     }
   }
   return Reason.LOCAL_PORTS_EXHAUSTED;
+}
+
+/** A connection that is older than this memory has this local address and port (raw) again. False: it cannot. */
+export function keepLocal(connection: usize, record: usize, portRaw: u32): bool {
+  const port = swap16(portRaw);
+  readServer(connection);
+  const entry = ensure(
+    record,
+    <u32>load<u16>(connection, Connection.SERVER_PORT),
+    <u32>load<u8>(connection, Connection.PROTOCOL),
+  );
+  if (entry === 0) return false;
+  if (port < <u32>Local.PORT_FIRST || isTaken(entry, port)) {
+    if (load<u32>(entry, Local.COUNT) === 0) forget(entry);
+    return false;
+  }
+  take(entry, port);
+  store<u32>(cold(connection), localWord(record, portRaw), Connection.COLD_LOCAL);
+  store<u32>(record, load<u32>(record, Address.LOCALS) + 1, Address.LOCALS);
+  setWord(Memory.FULL_NAT_COUNT, word(Memory.FULL_NAT_COUNT) + 1);
+  return true;
+}
+
+function take(entry: usize, port: u32): void {
+  const byte = entry + Local.MAP + <usize>(port >> 3);
+  store<u8>(byte, <u8>(<u32>load<u8>(byte) | ((<u32>1) << (port & 7))));
+  store<u32>(entry, load<u32>(entry, Local.COUNT) + 1, Local.COUNT);
 }
 
 /** The connection ends: its port is free for another one. */

@@ -200,6 +200,19 @@ export function bindConnection(connection: usize, server: usize): void {
   if (upper !== 0 && totalConnections(server) >= upper) setFlag(server, Server.FLAG_OVERLOAD, true);
 }
 
+/** A connection that is older than this memory counts for its server again, as it did: its flags say how. */
+export function rebindConnection(connection: usize, server: usize): void {
+  const flags = load<u32>(connection, Connection.FLAGS);
+  let counter: usize = Server.ACTIVE;
+  if ((flags & Connection.FLAG_TEMPLATE) !== 0) counter = Server.PERSISTENT;
+  else if ((flags & Connection.FLAG_INACTIVE) !== 0) counter = Server.INACTIVE;
+  store<u32>(server + counter, load<u32>(server + counter) + 1);
+  store<u32>(server, load<u32>(server, Server.REFERENCES) + 1, Server.REFERENCES);
+  store<u32>(connection, <u32>server, Connection.SERVER);
+  const upper = load<u32>(server, Server.UPPER);
+  if (upper !== 0 && totalConnections(server) >= upper) setFlag(server, Server.FLAG_OVERLOAD, true);
+}
+
 export function unbindConnection(connection: usize): void {
   const server = <usize>load<u32>(connection, Connection.SERVER);
   if (server === 0) return;

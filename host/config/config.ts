@@ -71,6 +71,8 @@ export interface RunConfig {
   /** Services whose servers are checked. */
   readonly health?: readonly ServiceHealth[] | undefined;
   readonly timeouts?: Timeouts | undefined;
+  /** The file that services and connections outlive a director in. */
+  readonly state?: string | undefined;
   /** Things to be said once the log is there. */
   readonly warnings: readonly string[];
 }

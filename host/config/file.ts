@@ -116,6 +116,7 @@ class Reader {
     for (const [name, given] of Object.entries(value.settings ?? {})) this.setting(name, given);
     for (const [at, name] of listOf(value.rules).entries()) this.token("rules", this.beside(name), ["rules", at]);
     if (value.marks !== undefined) this.token("marks", this.beside(value.marks), ["marks"]);
+    if (value.state !== undefined) this.token("state", this.beside(value.state), ["state"]);
     if (value.forward === false) this.tokens.push(["no-forward", null]);
     if (value.listen_admin === true) this.tokens.push(["listen-admin", null]);
     for (const [key, flag] of Object.entries(SCALARS)) {

@@ -1,4 +1,5 @@
 /** From the flags of `wlvs run`, in the order they were given, to a configuration. */
+import { resolve } from "node:path";
 import { SCHEDULER_IDS } from "../core/control.js";
 import { capacitiesOf, planMemory } from "../core/memory.js";
 import { parseSetting, settingName } from "../core/settings.js";
@@ -172,8 +173,14 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
     spin: values.integer("--spin", last.spin ?? `${DEFAULT_SPIN}`, 0, LONGEST_SPIN),
     logLevel: values.oneOf("--log-level", last["log-level"] ?? "info", LOG_LEVELS),
     user: last.user,
+    state: last.state === undefined ? undefined : parseState(last.state),
     warnings,
   };
+}
+
+function parseState(text: string): string {
+  if (text === "" || text.endsWith("/")) throw usage(`--state ${text}: write the name of a file`);
+  return resolve(text);
 }
 
 function parsePort(kind: "tap" | "tun", text: string): PortSpec {

@@ -240,6 +240,7 @@ export const file = mapping({
   listen_admin: z.boolean("write true or false").optional(),
   workers: whole(1, 32).optional(),
   max_connections: whole(16, 40_000_000).optional(),
+  state: word.optional(),
   io: z.enum(["auto", "uring", "rw"], "write one of auto, uring, rw").optional(),
   spin: whole(0, 10_000).optional(),
   log_level: z.enum(LOG_LEVELS, `write one of ${LOG_LEVELS.join(", ")}`).optional(),

@@ -37,6 +37,16 @@ export interface Core {
   marksPut(offset: number, length: number): number;
   marksLoad(length: number, rules: number): number;
   sendFailed(port: number): void;
+  snapshotServers(from: number): number;
+  snapshotServices(from: number): number;
+  snapshotAddresses(from: number): number;
+  snapshotConnections(from: number): number;
+  snapshotChanged(from: number): number;
+  snapshotTimers(from: number, since: number): number;
+  noteChanges(on: number): void;
+  restoreBegin(): void;
+  restoreEntries(length: number, age: number): number;
+  restoreFinish(from: number): number;
 }
 
 /** The core that was built does not fit this host, or the memory does not fit the core. */

@@ -13,6 +13,7 @@ import * as Route from "../../assembly/layout/route.js";
 import * as Server from "../../assembly/layout/server.js";
 import * as Service from "../../assembly/layout/service.js";
 import * as Slot from "../../assembly/layout/slot.js";
+import * as Snapshot from "../../assembly/layout/snapshot.js";
 import * as Worker from "../../assembly/layout/worker.js";
 import { SETTING_DEFAULTS } from "./settings.js";
 
@@ -128,6 +129,8 @@ export function planMemory(capacities: Capacities): MemoryPlan {
   add("extensions", c.extensions, Connection.EXTENSION_SIZE);
   add("arena", c.arena, 1);
   add("locals", c.locals, Local.SIZE);
+  add("state", Snapshot.SIZE, 1);
+  add("changed", Math.ceil(c.connections / 64) * 8, 1);
   add("rings", c.rings, 1, 4096);
   add("slots", c.slots, Slot.SIZE);
   const total = Math.ceil(at / PAGE) * PAGE;
@@ -158,6 +161,8 @@ const HEADER_WORDS: Readonly<Record<string, readonly [number, number | undefined
   wheel: [Memory.WHEEL_BASE, Memory.WHEEL_CAPACITY],
   locals: [Memory.LOCALS_BASE, Memory.LOCALS_CAPACITY],
   rings: [Memory.RINGS_BASE, Memory.RINGS_CAPACITY],
+  state: [Memory.STATE_BASE, Memory.STATE_CAPACITY],
+  changed: [Memory.CHANGED_BASE, Memory.CHANGED_CAPACITY],
 };
 
 /** Makes the memory of a plan; it never grows, so that views and addresses in it stay good. */

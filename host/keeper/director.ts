@@ -2,6 +2,7 @@
 import type { RunConfig, SourcedStep } from "../config/config.js";
 import { diffTables, stepText } from "../config/diff.js";
 import type { ReloadResult } from "../control/director-info.js";
+import { Snapshots } from "../core/snapshot.js";
 import { Engine, type EnginePort } from "../engine/engine.js";
 import { exitStatusOf, LvsError, oneLine } from "../errors.js";
 import { Failover } from "../health/failover.js";
@@ -12,10 +13,12 @@ import { createLog } from "../log.js";
 import { Marks } from "../marks/marks.js";
 import { ProcessMetrics } from "../metrics/process-metrics.js";
 import * as native from "../port/native.js";
+import { StateWriter } from "../state/writer.js";
 import { observed, TABLE_CHANGES, withHeld } from "./changes.js";
 import { EngineInfo } from "./info.js";
 import type { Start, ToDirector, ToKeeper } from "./messages.js";
 import { applyConfig } from "./reload.js";
+import { recover, stateText } from "./state.js";
 import { type SavedTables, Throttle, tableOf } from "./tables-report.js";
 import { wantedRoutes } from "./wanted-routes.js";
 
@@ -51,6 +54,8 @@ function tell(message: ToKeeper, done: () => void = () => {}): void {
 let stop: () => Promise<void> = async () => {};
 /** Changes that wait for the keeper's routes, by number. */
 const unrouted = new Map<number, () => void>();
+/** Snapshots that wait for their place, by number. */
+const commits = new Map<number, (problem: string | undefined) => void>();
 let reloadMarks: (text: string) => void = () => {};
 /** Reloads that were asked for here, by number. */
 const reloads = new Map<number, { done(result: ReloadResult): void; failed(error: unknown): void }>();
@@ -75,7 +80,7 @@ function fail(error: unknown): void {
 }
 
 async function start(message: Start): Promise<void> {
-  const { ports, version, tables } = message;
+  const { ports, version } = message;
   let { config } = message;
   const log = createLog(config.logLevel, "director");
   const engine = new Engine({
@@ -93,6 +98,9 @@ async function start(message: Start): Promise<void> {
     },
   });
   stop = () => engine.stop();
+  const snapshots = new Snapshots(engine.control.core, engine.memory);
+  const recovery = message.state && recover(message.state.current, config, log, () => tell({ type: "state-refused" }));
+  const tables = message.tables ?? recovery?.tables;
   configure(engine, config, ports);
   for (const step of tables === undefined ? config.steps : stepsOf(tables)) await apply(engine.ipvs, step);
   const marks = new Marks(
@@ -112,6 +120,7 @@ async function start(message: Start): Promise<void> {
   for (const [name, value] of tables?.settings ?? []) engine.control.setting(name, value);
   const timeouts = tables?.timeouts ?? config.timeouts;
   if (timeouts !== undefined) await engine.ipvs.setTimeouts(timeouts);
+  recovery?.restore(snapshots);
   const failover = new Failover(engine.ipvs, log);
   await failover.configure(config.health ?? []);
   learn = (news, tallies) => {
@@ -123,11 +132,17 @@ async function start(message: Start): Promise<void> {
   const whole = async () => failover.whole(await engine.ipvs.services());
   const leadHere = () => askForRoutes({ services: whole }, config);
   if (led) await leadHere();
-  const report = new Throttle(async () => {
+  const saved = async (): Promise<SavedTables> => {
     const services = (await whole()).map(tableOf);
     const settings = Object.entries(info.settings()).map(([name, value]) => [name, `${value}`] as const);
-    const state: SavedTables = { services, settings, timeouts: await engine.ipvs.timeouts(), marks: marks.text() };
-    tell({ type: "tables", tables: state });
+    return { services, settings, timeouts: await engine.ipvs.timeouts(), marks: marks.text() };
+  };
+  let latest: SavedTables | undefined;
+  let writer: StateWriter | undefined;
+  const report = new Throttle(async () => {
+    latest = await saved();
+    writer?.changed();
+    tell({ type: "tables", tables: latest });
   });
   const changed = async () => {
     await failover.settleAll();
@@ -178,10 +193,19 @@ async function start(message: Start): Promise<void> {
   const early = config.listen === undefined;
   if (early) ready();
   const serving = serve();
+  if (message.state !== undefined) {
+    latest = await saved();
+    const files = { ...message.state, commit: askToCommit };
+    writer = new StateWriter({ snapshots, files, log, text: () => stateText(latest!, config) });
+    void writer.start();
+  }
   stop = async () => {
     failover.close();
     report.close();
     await Promise.all([serving.then((server) => server.close()).catch(() => {}), engine.stop()]);
+    if (writer === undefined) return;
+    latest = await saved();
+    await writer.close();
   };
   await serving;
   if (!early) ready();
@@ -253,6 +277,16 @@ function refuseReload(message: string, number: number | undefined): void {
   reloads.delete(number);
 }
 
+/** Has the keeper put the spare state file in the place of the current one. */
+async function askToCommit(): Promise<void> {
+  const number = ++asked;
+  const problem = await new Promise<string | undefined>((resolve) => {
+    commits.set(number, resolve);
+    tell({ type: "commit", number });
+  });
+  if (problem !== undefined) throw new LvsError("ERR_LVS_FILE", problem);
+}
+
 /** Has the keeper lead the addresses of all services here; resolves when it has. */
 async function askForRoutes(ipvs: Pick<Ipvs, "services">, config: RunConfig): Promise<void> {
   const wanted = await wantedRoutes(ipvs, config);
@@ -320,6 +354,9 @@ process.on("message", (message: ToDirector) => {
   else if (message.type === "health") learn(message.health, message.tallies);
   else if (message.type === "config") takeConfig(message.config, message.number);
   else if (message.type === "refused") refuseReload(message.message, message.number);
-  else if (message.type === "routed") unrouted.get(message.number)?.();
+  else if (message.type === "committed") {
+    commits.get(message.number)?.(message.problem);
+    commits.delete(message.number);
+  } else if (message.type === "routed") unrouted.get(message.number)?.();
   else reloadMarks(message.text);
 });

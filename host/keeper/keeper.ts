@@ -15,6 +15,7 @@ import type { Start, ToDirector, ToKeeper } from "./messages.js";
 import { boundChildren } from "./privileges.js";
 import type { StopSignal } from "./signals.js";
 import { type ControlSocket, openControlSocket } from "./socket.js";
+import { StateFile } from "./state-file.js";
 import type { SavedTables } from "./tables-report.js";
 import { TunRoutes } from "./tun-routes.js";
 import { barred, findGroup, findUser, type User } from "./user.js";
@@ -51,6 +52,7 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   const devices = new Devices(config.ports, config.workers, log);
   let socket: ControlSocket | undefined;
   let routes: TunRoutes | undefined;
+  let state: StateFile | undefined;
   let supervisor: Supervisor | undefined;
   const reload = () => {
     if (options.load !== undefined) {
@@ -69,17 +71,19 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   };
   process.on("SIGHUP", reload);
   try {
+    if (config.state !== undefined) state = await StateFile.open(config.state);
     devices.openAll();
     socket = openControlSocket(config.socket, gid);
     if (!boundChildren()) log.warn("without CAP_SETPCAP the bounding set of the director stays as it is");
     routes = openRoutes(config, log);
-    supervisor = new Supervisor(options, devices, socket, user, routes, log);
+    supervisor = new Supervisor(options, devices, socket, user, routes, state, log);
     await supervisor.run();
   } finally {
     supervisor?.close();
     routes?.close();
     devices.close();
     socket?.close();
+    state?.close();
     process.off("SIGHUP", reload);
     stop.close();
   }
@@ -127,6 +131,7 @@ class Supervisor {
   private readonly socket: ControlSocket;
   private readonly user: User | undefined;
   private readonly routes: TunRoutes | undefined;
+  private readonly state: StateFile | undefined;
   private readonly log: Logger;
   private readonly checkers: CheckerProcesses;
   private announced = false;
@@ -143,6 +148,7 @@ class Supervisor {
     socket: ControlSocket,
     user: User | undefined,
     routes: TunRoutes | undefined,
+    state: StateFile | undefined,
     log: Logger,
   ) {
     this.options = options;
@@ -152,6 +158,7 @@ class Supervisor {
     this.socket = socket;
     this.user = user;
     this.routes = routes;
+    this.state = state;
     this.log = log;
     this.checkers = new CheckerProcesses(user, log, (health, tallies) =>
       this.tell({ type: "health", health, tallies }),
@@ -197,7 +204,8 @@ class Supervisor {
       if (deaths > DEATHS_MOST) {
         throw new LvsError("ERR_LVS_DIRECTOR", `the director died ${deaths} times in a row, last: ${reason}`);
       }
-      const wait = Math.min(BACKOFF_LEAST_MS * 2 ** (deaths - 1), BACKOFF_MOST_MS);
+      // The first time at once: connections wait.
+      const wait = deaths === 1 ? 0 : Math.min(BACKOFF_LEAST_MS * 2 ** (deaths - 2), BACKOFF_MOST_MS);
       this.log.error({ deaths, wait }, `the director died: ${reason}; starting it again`);
       await Promise.race([new Promise((resolve) => setTimeout(resolve, wait)), stop.requested]);
       // Whoever cannot start with what the one before left may with what the configuration says.
@@ -212,6 +220,24 @@ class Supervisor {
     this.tell({ type: "marks", text: marks.text });
   }
 
+  /** Why the spare state file could not take its place. */
+  private commit(): string | undefined {
+    try {
+      this.state?.commit();
+      return undefined;
+    } catch (error) {
+      return oneLine(error);
+    }
+  }
+
+  private keepRefused(): void {
+    try {
+      this.state?.keepRefused();
+    } catch (error) {
+      this.log.warn(`the state file could not be put aside: ${oneLine(error)}`);
+    }
+  }
+
   /** Starts a director and stays with it until it has ended. */
   private oneDirector(): Promise<End> {
     const { version, stop } = this.options;
@@ -222,6 +248,8 @@ class Supervisor {
       ...port,
       queues: port.queues.map((fd) => FIRST_FD + descriptors.push(fd) - 1),
     }));
+    const hand = (fd: number) => FIRST_FD + descriptors.push(fd) - 1;
+    const state = this.state && { current: hand(this.state.current), spare: hand(this.state.spare) };
     return new Promise((resolve) => {
       let child: ChildProcess;
       let failure: LvsError | undefined;
@@ -271,6 +299,14 @@ class Supervisor {
           this.marks = message.config.marks;
           return;
         }
+        if (message.type === "commit") {
+          this.tell({ type: "committed", number: message.number, problem: this.commit() });
+          return;
+        }
+        if (message.type === "state-refused") {
+          this.keepRefused();
+          return;
+        }
         if (message.type === "checks") {
           this.checkers.watch(message.targets);
           return;
@@ -287,7 +323,7 @@ class Supervisor {
         this.options.ready(`wlvs: forwarding on ${names}, control ${config.socket}\n`);
       });
       const { restarts } = this;
-      const message: Start = { type: "start", config, version, ports, restarts, tables, socketFd: FIRST_FD };
+      const message: Start = { type: "start", config, version, ports, restarts, tables, state, socketFd: FIRST_FD };
       child.send(message, () => {
         // A director that dies this early says so by its exit.
       });

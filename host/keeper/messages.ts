@@ -10,6 +10,8 @@ export type ToDirector =
   | Start
   | { readonly type: "marks"; readonly text: string }
   | { readonly type: "routed"; readonly number: number }
+  /** Why it could not be done, if it could not. */
+  | { readonly type: "committed"; readonly number: number; readonly problem: string | undefined }
   | { readonly type: "health"; readonly health: readonly Health[]; readonly tallies: readonly Tally[] }
   /** Another configuration; the number of the "reload" that asked for it. */
   | { readonly type: "config"; readonly config: RunConfig; readonly number: number | undefined }
@@ -26,6 +28,8 @@ export interface Start {
   readonly restarts: number;
   /** What a director that died left. */
   readonly tables: SavedTables | undefined;
+  /** --state: the file, and the one that the next snapshot goes to. */
+  readonly state: { readonly current: number; readonly spare: number } | undefined;
 }
 
 export type ToKeeper =
@@ -36,6 +40,10 @@ export type ToKeeper =
   | { readonly type: "reload"; readonly number: number }
   /** The configuration of the last "config" is the running one. */
   | { readonly type: "applied"; readonly config: RunConfig }
+  /** The spare state file is whole: it takes the current one's place; answered by "committed" with the same number. */
+  | { readonly type: "commit"; readonly number: number }
+  /** What was in the state file is of no use. */
+  | { readonly type: "state-refused" }
   | { readonly type: "tables"; readonly tables: SavedTables }
   /** What is to be checked from now on. */
   | { readonly type: "checks"; readonly targets: readonly Target[] }

@@ -22,6 +22,7 @@ const FIXED = [
   "logLevel",
   "user",
   "forward",
+  "state",
 ] as const satisfies ReadonlyArray<keyof RunConfig>;
 
 export interface Applied extends ReloadResult {

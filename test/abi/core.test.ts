@@ -10,6 +10,8 @@ const EXPORTS = [
   "serviceAdd serviceEdit serviceRemove serviceFind serverAdd serverEdit serverRemove",
   "settingSet timeoutsSet portAdd portUp portMtu addressAdd addressRemove routeAdd routeRemove",
   "neighbourAdd neighbourRemove neighbourFlush marksPut marksLoad",
+  "snapshotServers snapshotServices snapshotAddresses snapshotConnections snapshotChanged snapshotTimers noteChanges",
+  "restoreBegin restoreEntries restoreFinish",
 ]
   .join(" ")
   .split(" ");

@@ -44,7 +44,7 @@ const OPTIONS: ReadonlyArray<readonly [string, string]> = [
   ["--log-level <level>", "trace, debug, info, warn, error, fatal, silent (info)"],
   ["--user <name>", "who the director runs as when root starts it (nobody)"],
   ["--procfs <dir>", "the files of /proc/net/ip_vs* in a directory"],
-  ["--state <file>", "where connections survive a restart"],
+  ["--state <file>", "keep services and connections in a file, over a crash or a restart"],
   ["--syn-proxy <when>", "answer SYNs for the real servers: auto, on, off"],
 ];
 

@@ -1,0 +1,73 @@
+/** What a director keeps in its state file beside the tables, and how it begins with one. */
+import type { RunConfig } from "../config/config.js";
+import type { Restored, Snapshots } from "../core/snapshot.js";
+import type { Logger } from "../log.js";
+import { StateReader } from "../state/reader.js";
+import type { SavedTables } from "./tables-report.js";
+
+/** The text of a state file. */
+interface StateText {
+  readonly tables: SavedTables;
+  /** What the configuration said of the tables. */
+  readonly configured: string;
+}
+
+export interface Recovery {
+  /** Instead of what the configuration says; undefined: the configuration says something else than it did. */
+  readonly tables: SavedTables | undefined;
+  /** Once the services are there: brings connections and counters back. */
+  restore(snapshots: Snapshots): void;
+}
+
+/** What decides whether tables that were saved are those of this configuration. */
+function configuredBy({ steps, settings, timeouts, marks }: RunConfig): string {
+  return JSON.stringify([steps.map(({ step }) => step), settings, timeouts, marks?.text]);
+}
+
+export function stateText(tables: SavedTables, config: RunConfig): string {
+  return JSON.stringify({ tables, configured: configuredBy(config) } satisfies StateText);
+}
+
+/** What is in the file, or undefined: an empty start. `refused` is told when there was something of no use. */
+export function recover(fd: number, config: RunConfig, log: Logger, refused: () => void): Recovery | undefined {
+  const began = performance.now();
+  const reader = new StateReader(fd);
+  const found = reader.look();
+  const file = config.state;
+  if ("refused" in found) {
+    if (found.empty) return undefined;
+    log.error({ event: "state.refused", file }, `nothing is restored from ${file}: ${found.refused}`);
+    refused();
+    return undefined;
+  }
+  let text: StateText;
+  try {
+    text = JSON.parse(found.text) as StateText;
+  } catch {
+    log.error({ event: "state.refused", file }, `nothing is restored from ${file}: it does not say which services`);
+    refused();
+    return undefined;
+  }
+  const same = text.configured === configuredBy(config);
+  if (!same) {
+    const event = "state.configuration";
+    log.warn({ event, file }, "the configuration has changed since the state was written: services are as it says");
+  }
+  return {
+    tables: same ? text.tables : undefined,
+    restore: (snapshots) => {
+      if (found.unfit !== undefined) {
+        const event = "state.refused";
+        log.error({ event, file }, `connections are not restored from ${file}: ${found.unfit}`);
+        refused();
+        return;
+      }
+      const { connections, refused: lost }: Restored = reader.restore(snapshots);
+      const age = Math.max(0, Date.now() - Math.round(found.wall));
+      const ms = Math.round(performance.now() - began);
+      const event = "state.restored";
+      const rest = lost === 0 ? "" : `, ${lost} had to be left`;
+      log.info({ event, file, connections, left: lost, age, ms }, `${connections} connections restored${rest}`);
+    },
+  };
+}

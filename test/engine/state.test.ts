@@ -1,0 +1,354 @@
+/** What a director leaves in its state file, and what the next one makes of it. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import * as Connection from "../../assembly/layout/connection.js";
+import * as Memory from "../../assembly/layout/memory.js";
+import * as Snapshot from "../../assembly/layout/snapshot.js";
+import { END } from "../../host/core/snapshot.js";
+import type { MemoryEngine, MemoryEngineConfig } from "../../host/engine/memory-engine.js";
+import type { ForwardingName, ServiceConfig, ServiceProtocol } from "../../host/ipvs/model.js";
+import { describe as decode } from "../conformance/frames.js";
+import { createDirector, NET, server, service } from "../support/director.js";
+import { ethernet, FLAG, tcpPacket, udpPacket } from "../support/packets.js";
+import { copyServices, restore, StatePlace, snapshotsOf } from "../support/state.js";
+
+const V6 = { client: "2001:db8:4::20", vip: "2001:db8:4::100", real: "2001:db8:2::11" };
+const INVITE = "INVITE sip:b@c SIP/2.0\r\nVia: x\r\nCall-ID: ";
+/** Longer than one extension holds. */
+const CALL = `${"a-long-call-identifier.".repeat(9)}@somewhere`;
+
+function director(more: Partial<MemoryEngineConfig> = {}): MemoryEngine {
+  return createDirector({
+    interfaces: [
+      {
+        name: "ext",
+        mac: NET.ext.mac,
+        addresses: [`${NET.ext.ip}/24`, `${NET.vip}/32`, "2001:db8:4::133/64", `${V6.vip}/128`],
+      },
+      { name: "int", mac: NET.int.mac, addresses: [`${NET.int.ip}/24`, "2001:db8:2::130/64"] },
+    ],
+    neighbours: [
+      { ...NET.client, dev: "ext" },
+      { ...NET.gateway, dev: "ext" },
+      { ip: V6.client, mac: NET.client.mac, dev: "ext" },
+      ...NET.servers.map((each) => ({ ...each, dev: "int" })),
+      { ip: V6.real, mac: NET.servers[0].mac, dev: "int" },
+    ],
+    ...more,
+  });
+}
+
+/** A service of every kind whose connections keep something else. */
+const KINDS: ReadonlyArray<readonly [number, ServiceProtocol, ForwardingName, string, Partial<ServiceConfig>]> = [
+  [80, "tcp", "nat", "rr", {}],
+  [81, "tcp", "nat", "wrr", {}],
+  [82, "tcp", "fullnat", "rr", {}],
+  [83, "tcp", "dr", "wlc", { persistence: 600 }],
+  [84, "tcp", "nat", "sh", {}],
+  [21, "tcp", "nat", "rr", {}],
+  [5060, "udp", "nat", "rr", { persistence: 60, persistenceEngine: "sip" }],
+  [53, "udp", "nat", "twos", {}],
+];
+
+async function furnish(engine: MemoryEngine): Promise<void> {
+  for (const [port, protocol, forwarding, scheduler, more] of KINDS) {
+    const config = service(port, scheduler, protocol, more);
+    await engine.ipvs.addService(config);
+    for (const [n, { ip }] of NET.servers.entries()) {
+      const real = port === 81 || port === 82 ? 8080 : port;
+      await engine.ipvs.addServer(config.id, server(ip, real, forwarding, { weight: n + 1 }));
+    }
+  }
+  const six = { family: 6, protocol: "tcp", address: V6.vip, port: 80 } as const;
+  await engine.ipvs.addService(service(80, "rr", "tcp", { id: six, persistencePrefix: 128 }));
+  await engine.ipvs.addServer(six, server(V6.real, 8080));
+  engine.breathe();
+  engine.collect();
+}
+
+const fromClient = (packet: Uint8Array) => ethernet(NET.ext.mac, NET.client.mac, packet);
+
+/** Sends one packet in at a port; what came out, decoded. */
+function pass(engine: MemoryEngine, dev: string, frame: Uint8Array): string[] {
+  engine.inject(dev, frame);
+  return engine.collect().map((out) => `${out.dev} ${decode(out.frame)}`);
+}
+
+interface Flow {
+  readonly source: string;
+  readonly destination: string;
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+}
+
+function syn(engine: MemoryEngine, ends: Flow): string {
+  return pass(engine, "ext", fromClient(tcpPacket(ends, { flags: FLAG.syn, sequence: 1000 })))[0]!;
+}
+
+function segment(engine: MemoryEngine, ends: Flow, data = ""): string[] {
+  const options = { flags: FLAG.ack | FLAG.psh, sequence: 1001, acknowledgement: 5001, data: Buffer.from(data) };
+  return pass(engine, "ext", fromClient(tcpPacket(ends, options)));
+}
+
+/** The server's answer to what came out for it. */
+function answer(engine: MemoryEngine, line: string, flags: number, data = ""): string[] {
+  const found = /^int \S+ (\S+) > (\S+) .*tcp (\d+)>(\d+) /.exec(line);
+  if (found === null) throw new Error(`nothing to answer: ${line}`);
+  const [, destination, source, destinationPort, sourcePort] = found;
+  const mac = NET.servers.find(({ ip }) => ip === source)?.mac ?? NET.servers[0].mac;
+  const ends = {
+    source: source!,
+    destination: destination!,
+    sourcePort: Number(sourcePort),
+    destinationPort: Number(destinationPort),
+  };
+  const options = { flags, sequence: flags === FLAG.ack ? 5001 : 5000, acknowledgement: 1001, data: Buffer.from(data) };
+  return pass(engine, "int", ethernet(NET.int.mac, mac, tcpPacket(ends, options)));
+}
+
+const flow = (destinationPort: number, sourcePort: number): Flow => ({
+  source: NET.client.ip,
+  destination: NET.vip,
+  sourcePort,
+  destinationPort,
+});
+
+const connections = (engine: MemoryEngine) =>
+  [...engine.ipvs.tables.connections(engine.clock.ticks())].map((each) => JSON.stringify(each)).sort();
+
+const word = (engine: MemoryEngine, at: number) =>
+  new DataView(engine.memory.buffer).getUint32(Memory.LAYOUT_BASE + at, true);
+
+/** One connection of every kind, through its handshake; what the server's side saw of each. */
+function open(engine: MemoryEngine): Map<string, string> {
+  const seen = new Map<string, string>();
+  for (const [port, protocol, method] of KINDS) {
+    if (protocol !== "tcp") continue;
+    const line = syn(engine, flow(port, 40000));
+    if (method !== "dr") answer(engine, line, FLAG.syn | FLAG.ack);
+    segment(engine, flow(port, 40000));
+    seen.set(`${port}`, line);
+  }
+  const six = { source: V6.client, destination: V6.vip, sourcePort: 40000, destinationPort: 80 };
+  const line = syn(engine, six);
+  seen.set("six", line);
+  pass(engine, "ext", fromClient(udpPacket(flow(5060, 5060), Buffer.from(`${INVITE}${CALL}\r\n\r\n`))));
+  pass(engine, "ext", fromClient(udpPacket(flow(53, 5353), Buffer.from("question"))));
+  // A server's text that grows on its way: 10 octets of its address become 13 of the virtual one.
+  answer(engine, seen.get("21")!, FLAG.ack, "227 Entering Passive Mode (192,168,2,13,200,10).\r\n");
+  return seen;
+}
+
+/** What old connections and new ones do from now on. */
+function goOn(engine: MemoryEngine, seen: Map<string, string>): string[] {
+  const lines: string[] = [];
+  for (const [port, protocol, method] of KINDS) {
+    if (protocol !== "tcp") continue;
+    lines.push(...segment(engine, flow(port, 40000), "more"));
+    if (method !== "dr") lines.push(...answer(engine, seen.get(`${port}`)!, FLAG.ack, "an answer"));
+    // New ones: each scheduler goes on where it was.
+    for (let n = 1; n < 8; n++) lines.push(syn(engine, flow(port, 41000 + n)));
+  }
+  const six = { source: V6.client, destination: V6.vip, sourcePort: 40000, destinationPort: 80 };
+  lines.push(...segment(engine, six, "more"), ...answer(engine, seen.get("six")!, FLAG.syn | FLAG.ack));
+  for (const source of [5060, 5061]) {
+    const call = udpPacket(flow(5060, source), Buffer.from(`${INVITE}${CALL}\r\n\r\n`));
+    lines.push(...pass(engine, "ext", fromClient(call)));
+  }
+  lines.push(...pass(engine, "ext", fromClient(udpPacket(flow(53, 5353), Buffer.from("another")))));
+  return lines;
+}
+
+describe("a state file", () => {
+  let place: StatePlace;
+  beforeEach(() => {
+    place = new StatePlace();
+  });
+  afterEach(() => place.close());
+
+  async function written(engine: MemoryEngine): Promise<void> {
+    const writer = place.writer(engine);
+    await writer.start();
+    await writer.close();
+  }
+
+  it.each([
+    ["the same capacities", {}],
+    [
+      "a larger table, another seed, another time",
+      { capacities: { connections: 100_000 }, seed: 77, start: 4_000_000 },
+    ],
+    ["a smaller table", { capacities: { connections: 64, extensions: 32 }, seed: 78 }],
+  ] as const)("gives tables of %s all that there was", async (_, config) => {
+    const engine = director();
+    await furnish(engine);
+    // Records far up, and holes below them.
+    for (let n = 0; n < 100; n++) syn(engine, flow(84, 20000 + n));
+    engine.advanceTo(90_000);
+    const seen = open(engine);
+    engine.advanceTo(95_000);
+    segment(engine, flow(81, 40000));
+    await written(engine);
+    const next = director(config);
+    await copyServices(engine, next);
+    expect(restore(place, next)).toEqual({ connections: connections(engine).length, refused: 0 });
+    expect(connections(next)).toEqual(connections(engine));
+    expect(await next.ipvs.services()).toEqual(await engine.ipvs.services());
+    expect(await next.ipvs.totals()).toEqual(await engine.ipvs.totals());
+    expect(goOn(next, seen)).toEqual(goOn(engine, seen));
+    expect(connections(next)).toEqual(connections(engine));
+    expect((await next.ipvs.services()).map(({ servers }) => servers)).toEqual(
+      (await engine.ipvs.services()).map(({ servers }) => servers),
+    );
+    // All of it ends in its time: nothing is held twice, nothing is lost.
+    next.advanceTo(3_600_000);
+    expect(connections(next)).toEqual([]);
+    for (const at of [Memory.CONNECTION_COUNT, Memory.EXTENSION_COUNT, Memory.FULL_NAT_COUNT])
+      expect(word(next, at)).toBe(0);
+    for (const { servers } of await next.ipvs.services()) {
+      for (const each of servers) expect([each.active, each.inactive, each.persistent]).toEqual([0, 0, 0]);
+    }
+  });
+
+  it("has what changed since the snapshot, and what ended", async () => {
+    const engine = director();
+    await furnish(engine);
+    const writer = place.writer(engine);
+    await writer.start();
+    const seen = open(engine);
+    engine.advanceTo(5000);
+    const ended = syn(engine, flow(80, 50000));
+    answer(engine, ended, FLAG.syn | FLAG.ack);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    pass(engine, "ext", fromClient(tcpPacket(flow(80, 50000), { flags: FLAG.rst, sequence: 1001 })));
+    engine.advanceTo(30_000);
+    // Counters, and where schedulers are, are written every second.
+    await new Promise((resolve) => setTimeout(resolve, 1400));
+    // As after a kill -9: nobody wrote an end.
+    const file = readFileSync(place.path);
+    await writer.pause();
+    writeFileSync(place.path, file);
+    const next = director();
+    await copyServices(engine, next);
+    expect(restore(place, next).refused).toBe(0);
+    const ports = (from: MemoryEngine) =>
+      [...from.ipvs.tables.connections(0)].map((each) => `${each.clientPort} ${each.state}`).sort();
+    expect(ports(next)).toEqual(ports(engine));
+    expect(goOn(next, seen)).toEqual(goOn(engine, seen));
+  });
+
+  it("keeps connections to servers that were removed, and drops those to services that are no more", async () => {
+    const engine = director();
+    await furnish(engine);
+    const line = syn(engine, flow(80, 40000));
+    answer(engine, line, FLAG.syn | FLAG.ack);
+    segment(engine, flow(80, 40000));
+    const { id } = service(80);
+    await engine.ipvs.removeServer(id, server("192.168.2.13", 80).id);
+    await written(engine);
+    const next = director();
+    await copyServices(engine, next);
+    expect(restore(place, next)).toEqual({ connections: 1, refused: 0 });
+    // Without expire_nodest_conn packets for it are dropped silently until it comes back, as in the kernel.
+    expect(segment(next, flow(80, 40000))).toEqual([]);
+    await next.ipvs.addServer(id, server("192.168.2.13", 80));
+    expect(segment(next, flow(80, 40000))).toEqual(segment(next, flow(80, 40000)));
+    expect(segment(next, flow(80, 40000))).toHaveLength(1);
+  });
+
+  it("is read up to where it is damaged, and refused when its snapshot is", async () => {
+    const engine = director();
+    await furnish(engine);
+    open(engine);
+    await written(engine);
+    const whole = readFileSync(place.path);
+    const outcomes = new Set<string>();
+    const step = Math.max(1, Math.floor(whole.length / 150));
+    for (let at = 0; at < whole.length; at += at < 70 ? 2 : step) {
+      const cut = whole.subarray(0, at);
+      const flipped = Buffer.from(whole);
+      flipped[at] = flipped[at]! ^ (1 << (at & 7));
+      for (const bytes of [cut, flipped]) {
+        writeFileSync(place.path, bytes);
+        const outcome = place.read((reader) => {
+          const found = reader.look();
+          if ("refused" in found) return found.refused.replace(/\d+/g, "N");
+          const next = director();
+          reader.restore(snapshotsOf(next));
+          next.advanceTo(100_000);
+          return found.torn > 0 ? "a torn end" : "whole";
+        });
+        outcomes.add(outcome);
+      }
+    }
+    expect([...outcomes].sort()).toEqual(
+      [
+        "a torn end",
+        "it has format N, this is for format N",
+        "it is cut off",
+        "it is damaged at byte N, before its snapshot is whole",
+        "it is empty",
+        "it is no state file",
+        "its head is damaged",
+      ].filter((text) => outcomes.has(text) || !text.startsWith("it has format")),
+    );
+  });
+
+  it("cannot bring the core to trap, whatever its entries say", async () => {
+    const engine = director();
+    await furnish(engine);
+    open(engine);
+    const from = snapshotsOf(engine);
+    const slices: Buffer[] = [];
+    for (const walk of ["connections", "servers", "services", "addresses"] as const) {
+      for (let at = 0; at !== END; ) {
+        at = from.slice(walk, at);
+        slices.push(Buffer.from(from.written));
+      }
+    }
+    let seed = 20261125;
+    const random = (below: number) => {
+      seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+      return seed % below;
+    };
+    for (let round = 0; round < 50; round++) {
+      const next = director({ capacities: { connections: 256, extensions: 64 } });
+      await copyServices(engine, next);
+      const into = snapshotsOf(next);
+      into.begin();
+      for (const slice of slices) {
+        const entries = Buffer.from(slice);
+        for (let n = random(12); n > 0 && entries.length > 0; n--) {
+          const at = random(entries.length);
+          entries[at] = random(3) === 0 ? 0xff : random(256);
+        }
+        into.take(entries.subarray(0, entries.length - (random(20) === 0 ? random(64) : 0)), random(1000));
+      }
+      const { connections: count } = into.finish();
+      expect(word(next, Memory.CONNECTION_COUNT)).toBe(count);
+      for (const [port, protocol] of KINDS) {
+        if (protocol === "tcp") segment(next, flow(port, 40000), "x");
+        if (protocol === "tcp")
+          pass(next, "ext", fromClient(tcpPacket(flow(port, 42000 + round), { flags: FLAG.syn })));
+      }
+      await next.ipvs.flush();
+      next.advanceTo(4_000_000);
+      expect(word(next, Memory.CONNECTION_COUNT)).toBeLessThanOrEqual(1);
+    }
+  });
+
+  it("takes a slice of the table at a time", async () => {
+    const engine = director();
+    await furnish(engine);
+    for (let n = 0; n < 3000; n++) syn(engine, flow(84, 1024 + n));
+    const snapshots = snapshotsOf(engine);
+    let slices = 0;
+    for (let at = 0; at !== END; slices++) {
+      at = snapshots.slice("connections", at);
+      expect(snapshots.written.length).toBeLessThanOrEqual(
+        128 * (Snapshot.HEAD + Connection.SIZE + Connection.COLD_SIZE),
+      );
+    }
+    expect(slices).toBe(Math.ceil(3000 / 128));
+  });
+});
