@@ -1,0 +1,279 @@
+/** A director that is killed, stopped or upgraded: what its clients notice of it. */
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { RemoteIpvs } from "../../host/control/client.js";
+import { server as serverAt } from "../support/director.js";
+import { needsCommands, needsDevices } from "../support/needs.js";
+import { type Director, inside, ip, Network, waitFor } from "./network.js";
+
+/** Says back what it hears, by TCP and by UDP; web pages beside it. */
+const SERVER = `
+const net = require("node:net"), http = require("node:http"), dgram = require("node:dgram");
+for (const host of process.argv.slice(1)) {
+  net.createServer((socket) => socket.on("error", () => {}).pipe(socket)).listen({ host, port: 9000, backlog: 4096 });
+  http.createServer((request, response) => response.end("I am " + host + "\\n")).listen(80, host);
+  const udp = dgram.createSocket("udp4");
+  udp.on("message", (text, from) => udp.send(text, from.port, from.address)).bind(9001, host);
+}
+`;
+
+/**
+ * Holds connections, and asks by datagrams all the time. "check": whether each connection still says back what it is
+ * told, and the longest time without an answer to a datagram since the last check.
+ */
+const CLIENT = `
+const net = require("node:net"), dgram = require("node:dgram");
+const [count, host] = [Number(process.argv[1]), process.argv[2]];
+const sockets = [];
+let resets = 0, last = 0, longest = 0;
+const udp = dgram.createSocket("udp4");
+udp.on("message", () => {
+  const now = performance.now();
+  if (last !== 0) longest = Math.max(longest, now - last);
+  last = now;
+});
+udp.on("error", () => {});
+udp.connect(9001, host, () => setInterval(() => udp.send("ping", () => {}), 2));
+const say = (what) => console.log(JSON.stringify(what));
+async function open() {
+  for (let n = 0; n < count; n += 50) {
+    await Promise.all(Array.from({ length: Math.min(50, count - n) }, () => new Promise((done) => {
+      const socket = net.connect(9000, host, done);
+      socket.on("error", () => resets++).on("close", () => (socket.gone = true));
+      socket.on("data", () => socket.heard?.());
+      sockets.push(socket);
+    })));
+  }
+  say({ open: sockets.length });
+}
+async function check() {
+  let well = 0;
+  await Promise.all(sockets.map((socket) => new Promise((done) => {
+    const timer = setTimeout(done, 10000);
+    socket.heard = () => { well++; clearTimeout(timer); socket.heard = undefined; done(); };
+    if (!socket.gone) socket.write("x");
+  })));
+  say({ well, resets, longest: Math.round(longest) });
+  longest = 0;
+}
+require("node:readline").createInterface(process.stdin).on("line", (line) => (line === "check" ? check() : (longest = 0)));
+open();
+`;
+
+interface Check {
+  readonly well: number;
+  readonly resets: number;
+  readonly longest: number;
+}
+
+class Client {
+  readonly child: ChildProcess;
+  private readonly lines: AsyncIterator<string>;
+
+  constructor(namespace: string, count: number) {
+    this.child = spawn(
+      "ip",
+      ["netns", "exec", namespace, process.execPath, "-e", CLIENT, `${count}`, "192.168.4.133"],
+      {
+        stdio: ["pipe", "pipe", "inherit"],
+      },
+    );
+    this.lines = createInterface(this.child.stdout!)[Symbol.asyncIterator]();
+  }
+
+  async next<T>(): Promise<T> {
+    return JSON.parse((await this.lines.next()).value as string) as T;
+  }
+
+  forget(): void {
+    this.child.stdin!.write("forget\n");
+  }
+
+  check(): Promise<Check> {
+    this.child.stdin!.write("check\n");
+    return this.next<Check>();
+  }
+}
+
+/** Milliseconds of the processor that a process has used. */
+function cpuMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "latin1")
+    .replace(/^.*\) /, "")
+    .split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10;
+}
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+describe("a state file", () => {
+  let network: Network;
+  let client: string;
+  let server: string;
+  let socket: string;
+  let state: string;
+
+  beforeEach((context) => {
+    needsDevices(context);
+    needsCommands(context, "curl", "wrk");
+    network = new Network();
+    client = network.namespace("client");
+    server = network.namespace("server");
+    socket = network.path("control.sock");
+    state = network.path("state");
+  });
+
+  afterEach(() => network?.close());
+
+  const args = (...more: string[]) => [
+    ...["--tap", `ext0,ip=192.168.4.133/24,netns=${client},persist=on`],
+    ...["--tap", `int0,ip=192.168.2.130/24,netns=${server},persist=on`],
+    ...["--socket", socket, ...more],
+  ];
+  const services = [80, 9000, 9001].flatMap((port) => [
+    ...["--vip", `192.168.4.133:${port}${port === 9001 ? "/udp" : ""}`, "--scheduler", "rr"],
+    ...["--rip", "192.168.2.128", "--rip", "192.168.2.129"],
+  ]);
+
+  async function start(...more: string[]): Promise<Director> {
+    const director = network.director(...args("--state", state, ...more));
+    await director.ready();
+    return director;
+  }
+
+  /** Addresses on the kernel's ends: persistent devices keep them. */
+  async function furnish(): Promise<void> {
+    ip("-n", client, "addr", "replace", "192.168.4.132/24", "dev", "ext0");
+    for (const last of [128, 129]) ip("-n", server, "addr", "replace", `192.168.2.${last}/24`, "dev", "int0");
+    ip("-n", server, "route", "replace", "default", "via", "192.168.2.130");
+    network.start(server, process.execPath, "-e", SERVER, "192.168.2.128", "192.168.2.129");
+    for (const last of [128, 129]) {
+      const patiently = ["--retry", "20", "--retry-connrefused", "--retry-delay", "1"];
+      await inside(server, "curl", "-sS", ...patiently, `http://192.168.2.${last}/`);
+    }
+  }
+
+  const forwarded = (director: Director) => director.stderr.split('"msg":"forwarding"').length - 1;
+  const pidOf = async () => (await new RemoteIpvs(socket).status()).pid;
+
+  it("brings a thousand connections through a kill -9 of the director, of the keeper, of both", async () => {
+    let director = await start(...services);
+    await furnish();
+    const held = new Client(client, 1000);
+    expect(await held.next()).toEqual({ open: 1000 });
+    const load = inside(client, "wrk", "-t1", "-c8", "-d20s", "--timeout", "10s", "http://192.168.4.133/");
+    load.catch(() => {});
+    await pause(1200);
+    const down: Record<string, number> = {};
+    for (const what of ["director", "keeper", "both"] as const) {
+      const pid = await pidOf();
+      held.forget();
+      const began = forwarded(director);
+      if (what !== "keeper") process.kill(pid, "SIGKILL");
+      if (what === "director") {
+        await waitFor(() => forwarded(director) > began, "another director forwards");
+      } else {
+        director.child.kill("SIGKILL");
+        director = await start(...services);
+      }
+      const { longest, ...rest } = await held.check();
+      expect(rest, what).toEqual({ well: 1000, resets: 0 });
+      down[what] = longest;
+      expect(director.stderr).toMatch(/"event":"state.restored"[^\n]*"left":0/);
+      await pause(1200);
+    }
+    console.log(`without an answer for at most, ms: ${JSON.stringify(down)}`);
+    held.child.kill();
+    expect(await load).toMatch(/Requests\/sec/);
+    // Listed, counted, and stopped as any other.
+    const listed = await new RemoteIpvs(socket).services();
+    expect(listed.find(({ id }) => "port" in id && id.port === 9000)!.stats.connections).toBe(1000);
+    expect((await director.stop()).status).toBe(0);
+    expect(statSync(state).mode & 0o777).toBe(0o600);
+  });
+
+  it("goes on with a full disk, and writes when there is room", async () => {
+    const disk = network.path("disk");
+    mkdirSync(disk);
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "wlvs", disk]);
+    try {
+      state = `${disk}/state`;
+      const director = await start(...services);
+      await furnish();
+      await waitFor(() => statSync(state).size > 0, "the first snapshot");
+      const filler = openSync(`${disk}/filler`, "w");
+      try {
+        for (;;) writeSync(filler, Buffer.alloc(4096));
+      } catch {
+        // Full.
+      }
+      const before = readFileSync(state);
+      const held = new Client(client, 300);
+      expect(await held.next()).toEqual({ open: 300 });
+      await waitFor(() => director.stderr.includes('"state.failed"'), "it says so");
+      expect((await held.check()).well).toBe(300);
+      expect(readFileSync(state).subarray(0, before.length).equals(before)).toBe(true);
+      expect(director.stderr.split('"state.failed"')).toHaveLength(2);
+      const spent = cpuMs(await pidOf());
+      await pause(1000);
+      held.child.kill("SIGSTOP");
+      expect(cpuMs(await pidOf()) - spent).toBeLessThan(500);
+      held.child.kill("SIGCONT");
+      rmSync(`${disk}/filler`);
+      closeSync(filler);
+      await waitFor(() => director.stderr.includes('"state.recovered"'), "it is written again");
+      await pause(600);
+      director.child.kill("SIGKILL");
+      const next = await start(...services);
+      const { longest: _, ...rest } = await held.check();
+      expect(rest).toEqual({ well: 300, resets: 0 });
+      held.child.kill();
+      await next.stop();
+    } finally {
+      execFileSync("umount", ["-l", disk]);
+    }
+  });
+
+  it("is refused with the reason, and put aside", async () => {
+    writeFileSync(state, "WLVS, but no state");
+    const director = await start(...services);
+    await waitFor(() => director.stderr.includes('"state.refused"'), "it says so");
+    expect(director.stderr).toContain(`nothing is restored from ${state}: it is cut off`);
+    expect(readFileSync(`${state}.refused`, "utf8")).toBe("WLVS, but no state");
+    expect(await new RemoteIpvs(socket).services()).toHaveLength(3);
+    const twice = network.director(
+      ...["--tap", `other0,ip=10.9.9.1/24,netns=${client}`, "--socket", network.path("other.sock"), "--state", state],
+    );
+    expect((await twice.ended).status).toBe(1);
+    expect(twice.stderr).toBe(`wlvs: the state file ${state} is in use by another director: give another one\n`);
+    await director.stop();
+    for (const [path, text] of [
+      [network.path("none/state"), "no such file or directory"],
+      [network.directory, "illegal operation on a directory"],
+      ["/dev/null", "is no plain file"],
+    ] as const) {
+      const bad = network.director("--tap", `other0,netns=${client}`, "--state", path, "--socket", socket);
+      expect((await bad.ended).status).toBe(1);
+      expect(bad.stderr).toMatch(new RegExp(`^wlvs: [^\\n]*${text}[^\\n]*\\n$`));
+    }
+  });
+
+  it("gives way to a configuration that says something else, and keeps what was changed under the same", async () => {
+    let director = await start(...services);
+    const ipvs = new RemoteIpvs(socket);
+    const [first] = await ipvs.services();
+    await ipvs.addServer(first!.id, serverAt("192.168.2.140", 80));
+    await ipvs.setTimeouts({ tcp: 77, tcpFin: 0, udp: 0 });
+    await pause(600);
+    await director.stop();
+    director = await start(...services);
+    expect((await ipvs.services())[0]!.servers.map(({ id }) => id.address).sort()).toContain("192.168.2.140");
+    expect((await ipvs.timeouts()).tcp).toBe(77);
+    await director.stop();
+    director = await start("--vip", "192.168.4.133:81", "--rip", "192.168.2.128");
+    expect((await ipvs.services()).map(({ id }) => "port" in id && id.port)).toEqual([81]);
+    expect(director.stderr).toContain('"state.configuration"');
+    await director.stop();
+  });
+});
