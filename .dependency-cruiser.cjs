@@ -17,6 +17,14 @@ module.exports = {
     rule("protocols-meet-no-siblings", "^assembly/protocol/", "^assembly/(scheduler|forwarding)/"),
     rule("forwarding-meets-no-siblings", "^assembly/forwarding/", "^assembly/(scheduler|protocol)/"),
     rule("only-cli-knows-the-cli", "^host/(?!cli/)", "^host/cli/"),
+    // Types come and go with compilation; the page is no module of the host, nor the other way round.
+    {
+      name: "the-page-stands-alone",
+      severity: "error",
+      from: { path: "^host/page/" },
+      to: { path: "^(host/(?!page/)|assembly/)", dependencyTypesNot: ["type-only"] },
+    },
+    rule("nothing-imports-the-page", "^host/(?!page/)", "^host/page/"),
     rule("core-and-port-are-the-ground", "^host/(core|port|ipvs)/", "^host/(?!core/|port/|ipvs/|errors|log|address)"),
   ],
   options: {

@@ -5,7 +5,7 @@ const CI = process.env.CI !== undefined && process.env.CI !== "" && process.env.
 
 // What stands in the way of the machine's one set of namespaces, devices and sockets runs one file at a time, after
 // everything else.
-const MACHINE = ["test/netns/**/*.test.ts", "test/lab/**/*.test.ts"];
+const MACHINE = ["test/netns/**/*.test.ts", "test/lab/**/*.test.ts", "test/page/**/*.test.ts"];
 const FUZZ = ["test/fuzz/**/*.test.ts"];
 
 const shared = {

@@ -5,6 +5,7 @@ import { statSync } from "node:fs";
 import { type ClientRequest, type IncomingMessage, request } from "node:http";
 import { LvsError } from "../errors.js";
 import {
+  type ConnectionFilter,
   type ConnectionInfo,
   type DaemonInfo,
   type Ipvs,
@@ -19,6 +20,7 @@ import {
   type Stats,
   type Timeouts,
 } from "../ipvs/model.js";
+import { formatConnectionQuery } from "./connection-query.js";
 import type {
   CounterInfo,
   DirectorStatus,
@@ -216,8 +218,8 @@ export class RemoteIpvs implements Ipvs {
     return this.call("GET", servicePath(id));
   }
 
-  async *connections(): AsyncGenerator<ConnectionInfo> {
-    const response = await this.send("GET", "/v1/connections", undefined);
+  async *connections(filter: ConnectionFilter = {}): AsyncGenerator<ConnectionInfo> {
+    const response = await this.send("GET", `/v1/connections${formatConnectionQuery(filter)}`, undefined);
     response.setEncoding("utf8");
     let rest = "";
     try {

@@ -4,6 +4,7 @@
 import { z } from "zod";
 import type { DaemonInfo, Ipvs, ServerConfig, ServerId, ServiceConfig, ServiceId, Timeouts } from "../ipvs/model.js";
 import { IpvsError, type IpvsStep } from "../ipvs/model.js";
+import { CONNECTION_QUERY, parseConnectionQuery } from "./connection-query.js";
 import type { DirectorInfo, Settings } from "./director-info.js";
 import { parseServerKey, parseServiceKey, serverKey, serviceKey } from "./keys.js";
 import * as schema from "./schema.js";
@@ -22,6 +23,8 @@ export interface Route {
   /** As fastify writes it, `:name` for a parameter. */
   readonly path: string;
   readonly summary: string;
+  /** Names that may stand in the query, and what they mean. */
+  readonly query?: Readonly<Record<string, string>>;
   readonly body?: z.ZodType;
   /** Absent: 204, nothing to say. */
   readonly response?: z.ZodType;
@@ -152,10 +155,11 @@ export const ROUTES: readonly Route[] = [
   {
     method: "GET",
     path: "/v1/connections",
-    summary: "The connection table, one JSON document a line",
+    summary: "The connection table, or what the query asks for of it, one JSON document a line",
+    query: CONNECTION_QUERY,
     response: schema.connectionInfo,
     lines: true,
-    handle: ({ ipvs }) => ipvs.connections(),
+    handle: ({ ipvs, query }) => ipvs.connections(parseConnectionQuery(query)),
   },
   {
     method: "GET",
@@ -348,8 +352,13 @@ export function openApi(version: string): unknown {
     const path = (paths[route.path.replace(/:(\w+)/g, "{$1}")] ??= {});
     path[route.method.toLowerCase()] = {
       summary: route.summary,
-      ...(names.length > 0 && {
-        parameters: names.map((name) => ({ name, in: "path", required: true, schema: { type: "string" } })),
+      ...((names.length > 0 || route.query) && {
+        parameters: [
+          ...names.map((name) => ({ name, in: "path", required: true, schema: { type: "string" } })),
+          ...Object.entries(route.query ?? {}).map(([name, description]) => {
+            return { name, in: "query", description, schema: { type: "string" } };
+          }),
+        ],
       }),
       ...(route.body && {
         requestBody: { required: true, content: { "application/json": { schema: jsonSchema(route.body) } } },

@@ -2,12 +2,14 @@
  * The control server: HTTP and JSON on a Unix socket, and, when asked, on TCP (read-only there unless told otherwise).
  */
 import { chmodSync, chownSync, existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
-import type { Server } from "node:http";
+import type { IncomingHttpHeaders, Server } from "node:http";
 import { connect, isIP } from "node:net";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { Readable } from "node:stream";
 import Fastify, { type FastifyInstance } from "fastify";
+import { servePage } from "../dashboard/assets.js";
+import { Live } from "../dashboard/live.js";
 import { LvsError } from "../errors.js";
 import type { Ipvs } from "../ipvs/model.js";
 import { IpvsError } from "../ipvs/model.js";
@@ -104,7 +106,7 @@ async function* lines(items: AsyncIterable<unknown>): AsyncGenerator<string> {
   if (chunk !== "") yield chunk;
 }
 
-function register(app: FastifyInstance, route: Route, ipvs: Ipvs, info: DirectorInfo): void {
+function register(app: FastifyInstance, route: Route, { ipvs, info }: ControlServerOptions, live: Live): void {
   app.route({
     method: route.method,
     url: route.path,
@@ -126,6 +128,7 @@ function register(app: FastifyInstance, route: Route, ipvs: Ipvs, info: Director
         query: request.query as Record<string, unknown>,
         body,
       });
+      if (route.method !== "GET") live.changed();
       if (route.lines) {
         reply.type("application/x-ndjson");
         return reply.send(Readable.from(lines(result as AsyncIterable<unknown>), { objectMode: false }));
@@ -147,7 +150,31 @@ function isOwnHost(host: string | undefined, listen: ListenOptions): boolean {
   return isIP(name) !== 0 || ["localhost", hostname(), listen.host].includes(name);
 }
 
-function createApp(options: ControlServerOptions, listen: ListenOptions | undefined): FastifyInstance {
+/**
+ * Whether a browser says that a page of somewhere else asks. Following a link here is no such thing; what only reads
+ * has no Origin, so this is what keeps others' pages from holding streams open.
+ */
+function isForeign(headers: IncomingHttpHeaders, method: string): boolean {
+  const { "sec-fetch-site": site, "sec-fetch-mode": mode } = headers;
+  if (site === undefined || site === "same-origin" || site === "none") return false;
+  return mode !== "navigate" || method !== "GET";
+}
+
+function serveLive(app: FastifyInstance, live: Live, version: string, admin: boolean): void {
+  app.get("/v1/live", { exposeHeadRoute: false }, (_request, reply) => {
+    const { refusal } = live;
+    if (refusal !== undefined) {
+      return reply
+        .code(503)
+        .header("retry-after", "5")
+        .send(bodyOf(problem(503, "ERR_LVS_BUSY", refusal)));
+    }
+    reply.hijack();
+    live.watch(reply.raw, { version, admin });
+  });
+}
+
+function createApp(options: ControlServerOptions, live: Live, listen: ListenOptions | undefined): FastifyInstance {
   const app = Fastify({
     bodyLimit: BODY_LIMIT,
     routerOptions: { maxParamLength: 128 },
@@ -176,15 +203,20 @@ function createApp(options: ControlServerOptions, listen: ListenOptions | undefi
       if (origin !== undefined && origin !== `http://${host}`) {
         return reply.code(403).send(bodyOf(problem(403, "ERR_LVS_ORIGIN", `not served to pages of ${origin}`)));
       }
+      if (isForeign(request.headers, request.method)) {
+        return reply.code(403).send(bodyOf(problem(403, "ERR_LVS_ORIGIN", "not served to pages from elsewhere")));
+      }
       if (!listen.admin && request.method !== "GET" && request.method !== "HEAD") {
         const found = problem(403, "ERR_LVS_READ_ONLY", "read-only here: use the control socket, or --listen-admin");
         return reply.code(403).send(bodyOf(found));
       }
     });
   }
-  for (const route of ROUTES) register(app, route, options.ipvs, options.info);
+  for (const route of ROUTES) register(app, route, options, live);
   const version = options.info.status().version;
   app.get("/v1/openapi.json", async () => openApi(version));
+  serveLive(app, live, version, listen === undefined || listen.admin);
+  if (listen) servePage(app);
   options.extend?.(app);
   return app;
 }
@@ -305,14 +337,15 @@ function closing(server: Server): Promise<void> {
 
 /** Opens the control socket (and the TCP one); resolves once both answer. */
 export async function createControlServer(options: ControlServerOptions): Promise<ControlServer> {
-  const app = createApp(options, undefined);
+  const live = new Live(options.ipvs, options.info);
+  const app = createApp(options, live, undefined);
   await app.ready();
   await listenSocket(app.server, options);
   let tcpApp: FastifyInstance | undefined;
   let tcp: ControlServer["tcp"];
   if (options.listen) {
     const { host, port } = options.listen;
-    tcpApp = createApp(options, options.listen);
+    tcpApp = createApp(options, live, options.listen);
     const server = tcpApp.server;
     try {
       await tcpApp.ready();
@@ -331,6 +364,7 @@ export async function createControlServer(options: ControlServerOptions): Promis
   return {
     tcp,
     close: async () => {
+      live.close();
       await Promise.all([closing(app.server), tcpApp && closing(tcpApp.server)]);
       await Promise.all([app.close(), tcpApp?.close()]);
     },

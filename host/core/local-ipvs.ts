@@ -5,6 +5,7 @@ import * as Memory from "../../assembly/layout/memory.js";
 import * as Server from "../../assembly/layout/server.js";
 import { addressBytes } from "../address.js";
 import type {
+  ConnectionFilter,
   ConnectionInfo,
   DaemonInfo,
   Ipvs,
@@ -116,9 +117,14 @@ export class LocalIpvs implements Ipvs {
   }
 
   /** A part of the table at a time: in between, the process does what else there is to do. */
-  async *connections(): AsyncIterable<ConnectionInfo> {
+  async *connections(filter: ConnectionFilter = {}): AsyncIterable<ConnectionInfo> {
+    const matches = this.tables.connectionMatcher(filter);
+    let left = filter.limit ?? Number.POSITIVE_INFINITY;
     for (let from = 0; from < this.tables.connectionRecords(); from += LISTED_AT_ONCE) {
-      for (const one of this.tables.connections(this.options.now?.(), from, from + LISTED_AT_ONCE)) yield one;
+      for (const one of this.tables.connections(this.options.now?.(), from, from + LISTED_AT_ONCE, matches)) {
+        if (left-- <= 0) return;
+        yield one;
+      }
       await turn();
     }
   }

@@ -15,9 +15,11 @@ import * as StatsLayout from "../../assembly/layout/stats.js";
 import * as Uring from "../../assembly/layout/uring.js";
 import * as Verdict from "../../assembly/layout/verdict.js";
 import * as Worker from "../../assembly/layout/worker.js";
-import { formatAddress, formatMac } from "../address.js";
+import { addressBytes, formatAddress, formatMac } from "../address.js";
 import type {
+  ConnectionFilter,
   ConnectionInfo,
+  EndpointFilter,
   Family,
   ForwardingName,
   Rates,
@@ -157,6 +159,15 @@ const NEIGHBOUR_STATES = new Map<number, string>(
     .map(([name, id]) => [id, name.slice("STATE_".length).toLowerCase()] as const),
 );
 
+const CLIENT_END = 0;
+const VIRTUAL_END = 1;
+const SERVER_END = 2;
+const CONNECTION_ENDS = [CLIENT_END, VIRTUAL_END, SERVER_END] as const;
+type ConnectionEnd = (typeof CONNECTION_ENDS)[number];
+const PORT_PLACES = [Connection.CLIENT_PORT, Connection.VIRTUAL_PORT, Connection.SERVER_PORT] as const;
+const NARROW_PLACES = [Connection.CLIENT_ADDRESS, Connection.VIRTUAL_ADDRESS, Connection.SERVER_ADDRESS] as const;
+const WIDE_PLACES = [Connection.EXTENSION_CLIENT, Connection.EXTENSION_VIRTUAL, Connection.EXTENSION_SERVER] as const;
+
 export class Tables {
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
@@ -292,16 +303,21 @@ export class Tables {
     return this.word(Memory.CONNECTION_HIGH);
   }
 
-  /** Connections and templates, as of the tick `now`; of the records `from` up to `to` alone, when these are given. */
+  /**
+   * Connections and templates, as of the tick `now`; of the records `from` up to `to` alone, when these are given, and
+   * of these only what `matches`, which is given a record's address.
+   */
   *connections(
     now: number = this.word(Memory.NOW),
     from = 0,
     to: number = this.connectionRecords(),
+    matches: (at: number) => boolean = () => true,
   ): Generator<ConnectionInfo> {
     const base = this.word(Memory.CONNECTIONS_BASE);
     const end = base + Math.min(to, this.connectionRecords()) * Connection.SIZE;
     for (let at = base + from * Connection.SIZE; at < end; at += Connection.SIZE) {
-      if ((this.u32(at + Connection.FLAGS) & Connection.FLAG_USED) !== 0) yield this.connection(at, now);
+      if ((this.u32(at + Connection.FLAGS) & Connection.FLAG_USED) === 0) continue;
+      if (matches(at)) yield this.connection(at, now);
     }
   }
 
@@ -313,25 +329,17 @@ export class Tables {
     const index = (at - this.word(Memory.CONNECTIONS_BASE)) / Connection.SIZE;
     const cold = this.word(Memory.COLD_BASE) + index * Connection.COLD_SIZE;
     const extension = this.u32(cold + Connection.COLD_EXTENSION);
-    const wide = (flags & Connection.FLAG_IPV6) !== 0 && extension !== 0;
-    const server = this.u32(at + Connection.SERVER);
-    const serverFamily = server === 0 ? family : this.family(server + Server.FAMILY);
-    const [client, virtual, real] = wide
-      ? [Connection.EXTENSION_CLIENT, Connection.EXTENSION_VIRTUAL, Connection.EXTENSION_SERVER].map(
-          (f) => extension + f,
-        )
-      : [Connection.CLIENT_ADDRESS, Connection.VIRTUAL_ADDRESS, Connection.SERVER_ADDRESS].map((f) => at + f);
+    const serverFamily = this.serverFamily(at);
     return {
       family,
       protocol,
       state: stateName(protocol, this.u8(at + Connection.STATE), template),
       expires: Math.max(0, Math.floor(((this.u32(at + Connection.EXPIRES) - now) | 0) / Memory.TICKS_PER_SECOND)),
-      client: this.address(client!, family),
+      client: this.address(this.addressPlace(at, CLIENT_END), family),
       clientPort: this.port(at + Connection.CLIENT_PORT),
-      virtual: this.address(virtual!, family),
+      virtual: this.address(this.addressPlace(at, VIRTUAL_END), family),
       virtualPort: this.port(at + Connection.VIRTUAL_PORT),
-      // The record of a connection has no room for a server of the other family.
-      server: this.address(serverFamily === family ? real! : server + Server.ADDRESS, serverFamily),
+      server: this.address(this.addressPlace(at, SERVER_END), serverFamily),
       serverPort: this.port(at + Connection.SERVER_PORT),
       serverFamily,
       ...this.localOf(this.u32(cold + Connection.COLD_LOCAL), family),
@@ -341,6 +349,70 @@ export class Tables {
         persistenceData: this.data(extension),
       }),
     };
+  }
+
+  /** A test of connection records: reads of each only what the filter asks for. */
+  connectionMatcher(filter: ConnectionFilter): (at: number) => boolean {
+    const tests: Array<(at: number) => boolean> = [];
+    const { protocol, state } = filter;
+    if (protocol !== undefined) tests.push((at) => this.u8(at + Connection.PROTOCOL) === protocol);
+    if (state !== undefined) {
+      tests.push((at) => {
+        const template = (this.u32(at + Connection.FLAGS) & Connection.FLAG_TEMPLATE) !== 0;
+        return stateName(this.u8(at + Connection.PROTOCOL), this.u8(at + Connection.STATE), template) === state;
+      });
+    }
+    for (const end of CONNECTION_ENDS) {
+      const wanted = [filter.client, filter.virtual, filter.server][end];
+      const port = wanted?.port;
+      if (port !== undefined) tests.push((at) => this.port(at + PORT_PLACES[end]) === port);
+      if (wanted?.network !== undefined) tests.push(this.networkTest(end, wanted.network));
+    }
+    return (at) => {
+      for (const test of tests) if (!test(at)) return false;
+      return true;
+    };
+  }
+
+  private networkTest(
+    end: ConnectionEnd,
+    { family, address, prefix }: NonNullable<EndpointFilter["network"]>,
+  ): (at: number) => boolean {
+    const { bytes } = addressBytes(address);
+    const wanted = new DataView(bytes.buffer, bytes.byteOffset);
+    const words: Array<readonly [at: number, mask: number, value: number]> = [];
+    for (let left = prefix, at = 0; left > 0; left -= 32, at += 4) {
+      const mask = left >= 32 ? 0xffffffff : (0xffffffff << (32 - left)) >>> 0;
+      words.push([at, mask, (wanted.getUint32(at) & mask) >>> 0]);
+    }
+    return (at) => {
+      if ((end === SERVER_END ? this.serverFamily(at) : this.family(at + Connection.FAMILY)) !== family) return false;
+      const place = this.addressPlace(at, end);
+      for (const [offset, mask, value] of words) {
+        if ((this.view.getUint32(place + offset) & mask) >>> 0 !== value) return false;
+      }
+      return true;
+    };
+  }
+
+  private serverFamily(at: number): Family {
+    const server = this.u32(at + Connection.SERVER);
+    return this.family(server === 0 ? at + Connection.FAMILY : server + Server.FAMILY);
+  }
+
+  /** Where an address of a connection lies. */
+  private addressPlace(at: number, end: ConnectionEnd): number {
+    // The record of a connection has no room for a server of the other family.
+    if (end === SERVER_END && this.serverFamily(at) !== this.family(at + Connection.FAMILY)) {
+      return this.u32(at + Connection.SERVER) + Server.ADDRESS;
+    }
+    if ((this.u32(at + Connection.FLAGS) & Connection.FLAG_IPV6) !== 0) {
+      const index = (at - this.word(Memory.CONNECTIONS_BASE)) / Connection.SIZE;
+      const cold = this.word(Memory.COLD_BASE) + index * Connection.COLD_SIZE;
+      const extension = this.u32(cold + Connection.COLD_EXTENSION);
+      if (extension !== 0) return extension + WIDE_PLACES[end];
+    }
+    return at + NARROW_PLACES[end];
   }
 
   /** What a persistence engine found, as it keeps it in an extension and more of them. */

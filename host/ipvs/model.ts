@@ -99,6 +99,25 @@ export interface ConnectionInfo {
   readonly persistenceData?: string | undefined;
 }
 
+/** What an end of a connection must be: of this network, of this port, or both. */
+export interface EndpointFilter {
+  readonly network?: { readonly family: Family; readonly address: string; readonly prefix: number } | undefined;
+  readonly port?: number | undefined;
+}
+
+/** Which connections a listing shows; what is not given is not looked at. */
+export interface ConnectionFilter {
+  readonly client?: EndpointFilter | undefined;
+  readonly virtual?: EndpointFilter | undefined;
+  readonly server?: EndpointFilter | undefined;
+  /** As listings print it. */
+  readonly state?: string | undefined;
+  /** IP protocol number. */
+  readonly protocol?: number | undefined;
+  /** No more than so many. */
+  readonly limit?: number | undefined;
+}
+
 export interface Timeouts {
   readonly tcp: number;
   readonly tcpFin: number;
@@ -135,7 +154,7 @@ export interface Ipvs {
   timeouts(): Promise<Timeouts>;
   services(): Promise<ServiceInfo[]>;
   service(id: ServiceId): Promise<ServiceInfo>;
-  connections(): AsyncIterable<ConnectionInfo>;
+  connections(filter?: ConnectionFilter): AsyncIterable<ConnectionInfo>;
   totals(): Promise<{ stats: Stats; rates: Rates }>;
   /** Capacity of the connection table that listings show as size=. */
   tableSize(): Promise<number>;

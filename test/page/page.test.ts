@@ -1,0 +1,255 @@
+/** The page as an operator uses it: a real browser, a real director, real traffic. */
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { needsCommands, needsDevices } from "../support/needs.js";
+import {
+  accessibilityProblems,
+  contrastProblems,
+  launch,
+  needsBrowser,
+  open,
+  overflow,
+  shoot,
+  type View,
+} from "./browser.js";
+import { SERVERS, SERVICE, Stage, VIP } from "./stage.js";
+
+let browser: Browser;
+let stage: Stage | undefined;
+const views: View[] = [];
+
+async function show(hash = "", options: Parameters<typeof open>[2] = {}): Promise<Page> {
+  const view = await open(browser, `${stage!.url}${hash}`, options);
+  views.push(view);
+  await view.page.locator("#stream .text", { hasText: "live" }).waitFor({ timeout: 10_000 });
+  return view.page;
+}
+
+const row = (page: Page, name: string) => page.locator("#services-table tbody tr", { hasText: name });
+const server = (page: Page, at: number) => row(page, `${SERVERS[at]}:80`);
+
+beforeEach((context) => {
+  needsDevices(context);
+  needsBrowser(context);
+  needsCommands(context, "curl");
+});
+
+afterEach(async () => {
+  for (const { page, complaints } of views.splice(0)) {
+    await page.close();
+    expect(complaints).toEqual([]);
+  }
+});
+
+afterAll(async () => {
+  await browser?.close();
+  stage?.close();
+});
+
+describe("the page of a director that takes changes", () => {
+  beforeAll(async () => {
+    if (process.getuid?.() !== 0) return;
+    browser = await launch();
+    stage = new Stage();
+    await stage.start("--listen-admin");
+    await stage.serve();
+    stage.traffic("0.1");
+  });
+
+  afterAll(() => {
+    stage?.close();
+    stage = undefined;
+  });
+
+  it.each([
+    ["light", 1280],
+    ["dark", 1280],
+    ["light", 390],
+    ["dark", 390],
+  ] as const)("shows itself, %s, %d pixels wide", async (scheme, width) => {
+    const page = await show("#services", { scheme, width, height: 844 });
+    await page.locator("#services-table tr.server td.n", { hasText: /[1-9]/ }).first().waitFor();
+    await expect.poll(() => row(page, SERVICE).locator("td").nth(5).textContent()).not.toBe("0");
+    for (const view of ["services", "traffic", "connections"]) {
+      await page.locator(`.tabs a[href="#${view}"]`).click();
+      if (view === "traffic") await expect.poll(() => page.locator(".chart canvas").count()).toBe(5);
+      if (view === "connections") {
+        await page.locator("#connections-form button[type=submit]").click();
+        await page.locator("#connections-table tbody tr").first().waitFor();
+      }
+      expect(await overflow(page), view).toBeLessThanOrEqual(0);
+      expect(await accessibilityProblems(page), view).toEqual([]);
+      expect(await contrastProblems(page), view).toEqual([]);
+      await shoot(page, `${view}-${scheme}-${width}`);
+    }
+  });
+
+  it("follows the switch of its theme, and keeps it", async () => {
+    const page = await show("", { scheme: "light" });
+    const ground = () => page.evaluate("getComputedStyle(document.body).backgroundColor");
+    expect(await ground()).toBe("rgb(244, 246, 248)");
+    await page.getByLabel("Theme").selectOption("dark");
+    expect(await ground()).toBe("rgb(14, 18, 23)");
+    await page.reload();
+    expect(await ground()).toBe("rgb(14, 18, 23)");
+    await page.getByLabel("Theme").selectOption("system");
+    expect(await ground()).toBe("rgb(244, 246, 248)");
+  });
+
+  it("shows within a second what is changed elsewhere", async () => {
+    const page = await show();
+    const weight = server(page, 0).locator("td.weight");
+    await expect.poll(() => weight.textContent()).toBe("1");
+    const edit = async (to: number) => {
+      const [service] = await stage!.remote.services();
+      const { active, inactive, persistent, stats, rates, ...config } = service!.servers[0]!;
+      await stage!.remote.editServer(service!.id, { ...config, weight: to });
+    };
+    await edit(7);
+    const began = performance.now();
+    await expect.poll(() => weight.textContent(), { interval: 20, timeout: 3000 }).toBe("7");
+    expect(performance.now() - began).toBeLessThan(1000);
+    await edit(1);
+    await expect.poll(() => weight.textContent()).toBe("1");
+  });
+
+  it("changes weights, drains, removes and adds, after asking", async () => {
+    const page = await show();
+    await server(page, 1).locator("button.open").click();
+    const detail = page.locator("#detail");
+    const confirm = page.locator("#confirm");
+    await detail.getByLabel("Weight").fill("5");
+    await detail.getByRole("button", { name: "Set weight" }).click();
+    await confirm.getByText(`wlvsadm -e -t ${VIP}:80 -r ${SERVERS[1]}:80 -m -w 5`).waitFor();
+    await shoot(page, "confirm");
+    // Who says no changes nothing.
+    await confirm.getByRole("button", { name: "Cancel" }).click();
+    expect((await stage!.remote.services())[0]!.servers[1]!.weight).toBe(2);
+    await detail.getByRole("button", { name: "Set weight" }).click();
+    await confirm.getByRole("button", { name: "Set weight" }).click();
+    await expect.poll(() => server(page, 1).locator("td.weight").textContent()).toBe("5");
+    expect((await stage!.remote.services())[0]!.servers[1]!.weight).toBe(5);
+    await detail.getByRole("button", { name: "Drain" }).click();
+    await confirm.getByRole("button", { name: "Drain server" }).click();
+    await detail.getByText(/Draining: \d+ connections are left|Drained: no connection is left/).waitFor();
+    await shoot(page, "drain");
+    await detail.getByRole("button", { name: "Remove server" }).click();
+    await confirm.getByRole("button", { name: "Remove server" }).click();
+    await expect.poll(() => server(page, 1).count()).toBe(0);
+    await row(page, SERVICE).locator("button.open").click();
+    await detail.getByLabel("Real server").fill("nonsense");
+    await detail.getByRole("button", { name: "Add server" }).click();
+    await detail.getByText("Write ADDRESS:PORT").waitFor();
+    await detail.getByLabel("Real server").fill(`${SERVERS[1]}:80`);
+    await detail.getByLabel("Weight").fill("2");
+    await detail.getByRole("button", { name: "Add server" }).click();
+    await confirm.getByRole("button", { name: "Add server" }).click();
+    await expect.poll(() => server(page, 1).locator("td.weight").textContent()).toBe("2");
+    // What the director refuses is said where it was asked for.
+    await detail.getByRole("button", { name: "Add server" }).click();
+    await confirm.getByRole("button", { name: "Add server" }).click();
+    await confirm.getByText("The director refuses: add server").waitFor();
+    for (const text of views.at(-1)!.complaints.splice(0)) expect(text).toContain("409");
+    await confirm.getByRole("button", { name: "Cancel" }).click();
+    await page.keyboard.press("Escape");
+    await page.getByRole("button", { name: "Add service" }).click();
+    await detail.getByLabel("Virtual address").fill(`${VIP}:8080`);
+    await detail.getByLabel("Scheduler").selectOption("rr");
+    await detail.getByRole("button", { name: "Add service" }).click();
+    await confirm.getByRole("button", { name: "Add service" }).click();
+    await expect.poll(() => row(page, `${VIP}:8080`).count()).toBe(1);
+    await row(page, `${VIP}:8080`).locator("button.open").click();
+    await detail.getByRole("button", { name: "Remove service" }).click();
+    await confirm.getByRole("button", { name: "Remove service" }).click();
+    await expect.poll(() => row(page, `${VIP}:8080`).count()).toBe(0);
+    expect(await stage!.remote.services()).toHaveLength(1);
+  });
+
+  it("filters, sorts, folds and searches by keyboard alone", async () => {
+    const page = await show();
+    await page.keyboard.press("Tab");
+    expect(await page.evaluate("document.activeElement.className")).toBe("skip");
+    await page.locator("#services-filter").focus();
+    await page.keyboard.type("129 nat");
+    await expect.poll(() => page.locator("#services-table tbody tr").count()).toBe(2);
+    await page.keyboard.press("Control+a");
+    await page.keyboard.type("nowhere");
+    await page.getByText("Nothing here fits the filter.").waitFor();
+    await page.keyboard.press("Control+a");
+    await page.keyboard.press("Delete");
+    const names = () => page.locator("#services-table tbody th").allTextContents();
+    await page.locator("#services-table thead button", { hasText: "Weight" }).focus();
+    await page.keyboard.press("Enter");
+    expect(await names()).toEqual([SERVICE, `${SERVERS[1]}:80`, `${SERVERS[0]}:80`]);
+    expect(await page.locator("#services-table thead th", { hasText: "Weight" }).getAttribute("aria-sort")).toBe(
+      "descending",
+    );
+    await page.keyboard.press("Enter");
+    expect(await names()).toEqual([SERVICE, `${SERVERS[0]}:80`, `${SERVERS[1]}:80`]);
+    const fold = page.locator("#services-table button.fold").first();
+    await fold.focus();
+    await page.keyboard.press("Space");
+    expect(await names()).toEqual([SERVICE]);
+    expect(await fold.getAttribute("aria-expanded")).toBe("false");
+    await page.keyboard.press("Space");
+    await row(page, SERVICE).locator("button.open").focus();
+    await page.keyboard.press("Enter");
+    await page.locator("#detail[open]").waitFor();
+    await page.keyboard.press("Escape");
+    expect(await page.locator("#detail[open]").count()).toBe(0);
+    // Where one was before.
+    expect(await page.evaluate("document.activeElement.textContent")).toBe(SERVICE);
+    const outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle");
+    expect(outline).toBe("solid");
+    await page.locator('.tabs a[href="#connections"]').focus();
+    await page.keyboard.press("Enter");
+    const form = page.locator("#connections-form");
+    await form.getByLabel("Real server").fill(`${SERVERS[0]}:80`);
+    await page.keyboard.press("Enter");
+    await page.locator("#connections-table tbody tr").first().waitFor();
+    for (const text of await page.locator("#connections-table tbody td:nth-child(4)").allTextContents()) {
+      expect(text).toBe(`${SERVERS[0]}:80`);
+    }
+    await form.getByLabel("Client").fill("not an address");
+    await page.keyboard.press("Enter");
+    await page.getByText("client=not an address: write ADDRESS").waitFor();
+    for (const text of views.at(-1)!.complaints.splice(0)) expect(text).toContain("400");
+  });
+});
+
+describe("the page of a director that is only read", () => {
+  beforeAll(async () => {
+    if (process.getuid?.() !== 0) return;
+    stage = new Stage();
+    await stage.start();
+  });
+
+  it("says why nothing can be changed, and the director takes nothing", async () => {
+    const page = await show();
+    await page.getByText("read-only", { exact: true }).waitFor();
+    expect(await page.locator("#service-add").isVisible()).toBe(false);
+    await server(page, 0).locator("button.open").click();
+    await page.getByText("started without --listen-admin").waitFor();
+    for (const name of ["Set weight", "Drain", "Remove server"]) {
+      expect(await page.getByRole("button", { name }).isDisabled()).toBe(true);
+    }
+    await shoot(page, "read-only");
+    const status = await page.evaluate("fetch('/v1/services', { method: 'DELETE' }).then(({ status }) => status)");
+    expect(status).toBe(403);
+    views.at(-1)!.complaints.length = 0;
+    expect(await stage!.remote.services()).toHaveLength(1);
+  });
+
+  it("says since when its stream is lost, and comes back", async () => {
+    const page = await show();
+    const pid = () => page.locator("#director").textContent();
+    const before = await pid();
+    await stage!.director!.stop();
+    await page.getByText(/No live figures since \d\d:\d\d:\d\d/).waitFor();
+    await shoot(page, "lost");
+    await stage!.start();
+    await page.locator("#banner").waitFor({ state: "hidden" });
+    await expect.poll(pid).not.toBe(before);
+    views.at(-1)!.complaints.length = 0;
+  });
+});
