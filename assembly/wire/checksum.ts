@@ -6,12 +6,13 @@
  */
 import { swap16 } from "./bytes";
 
-/** Folds a sum to 16 bits. */
+/**
+ * Folds a sum to 16 bits: 0 only if it is 0. Halves are added by adding the word turned by half its width, whose lower
+ * half's carry is the end-around one of the upper half.
+ */
 export function fold(sum: u64): u32 {
-  const s = (sum & 0xffffffff) + (sum >> 32);
-  let t = <u32>(s & 0xffff) + <u32>((s >> 16) & 0xffff) + <u32>(s >> 32);
-  t = (t & 0xffff) + (t >> 16);
-  return (t & 0xffff) + (t >> 16);
+  const half = <u32>((sum + rotr<u64>(sum, 32)) >> 32);
+  return (half + rotr<u32>(half, 16)) >> 16;
 }
 
 /** Sum of `length` bytes, not inverted, not folded. An odd last byte counts as the first of a pair. */
