@@ -1,8 +1,10 @@
 /** One breath: what a worker does between two visits to its devices. */
 
 import { receive } from "./director";
+import { forwardPlain, TURNED_AWAY } from "./fast-path";
 import { keepHouse } from "./housekeeping";
 import * as Counters from "./layout/counters";
+import * as Hint from "./layout/hint";
 import * as Memory from "./layout/memory";
 import * as Port from "./layout/port";
 import * as Slot from "./layout/slot";
@@ -70,7 +72,9 @@ export function process(queue: usize): void {
       countAt(port + Port.BYTES_IN, <u64>(length - Vnet.SIZE));
       bytes += <u64>(length - Vnet.SIZE);
     }
-    const verdict = receive(slot);
+    const plain = (load<u8>(slot, Slot.HINT) & Hint.HINT_PLAIN) !== 0;
+    let verdict = plain ? forwardPlain(slot) : TURNED_AWAY;
+    if (verdict === TURNED_AWAY) verdict = receive(slot);
     if (verdict !== Verdict.WAIT) countVerdict(verdict);
   }
   count(Counters.FRAMES_IN, <u64>done);

@@ -146,7 +146,8 @@ function receive4(slot: usize): i32 {
     return drop(slot, Reason.SOURCE_INVALID);
   if ((destination & 0xff) === 0 || Ipv4.isLoopback(destination)) return drop(slot, Reason.DESTINATION_INVALID);
   // The first pass has asked for the destination's record.
-  const record: usize = load<u8>(slot, Slot.HINT) === Hint.HINT_DESTINATION ? 0 : findAddress4(destination);
+  const record: usize =
+    (load<u8>(slot, Slot.HINT) & Hint.HINT_SIDE) === Hint.HINT_DESTINATION ? 0 : findAddress4(destination);
   if (
     destination === 0xffffffff ||
     Ipv4.isMulticast(destination) ||

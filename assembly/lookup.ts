@@ -2,7 +2,7 @@
 
 import * as Address from "./layout/address";
 import * as Connection from "./layout/connection";
-import { HINT_DESTINATION, HINT_SOURCE } from "./layout/hint";
+import { HINT_DESTINATION, HINT_SIDE, HINT_SOURCE } from "./layout/hint";
 import * as Memory from "./layout/memory";
 import * as Protocol from "./layout/protocol";
 import * as Slot from "./layout/slot";
@@ -45,7 +45,7 @@ export function destinationPort(packet: usize): u32 {
 
 /** The hash of one side, from the first pass when it has it: used once, since the packet may change. */
 function hashOf(packet: usize, side: i32, address: u32, port: u32, protocol: u32): u32 {
-  const hinted = <i32>load<u8>(packet, Slot.HINT) === side;
+  const hinted = (<i32>load<u8>(packet, Slot.HINT) & HINT_SIDE) === side;
   store<u8>(packet, 0, Slot.HINT);
   return hinted ? load<u32>(packet, Slot.HASH) : hashSide(address, port, protocol);
 }

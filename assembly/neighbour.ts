@@ -36,7 +36,12 @@ function record(index: u32): usize {
 }
 
 function bucket(port: usize, address: usize): usize {
-  const words = load<u64>(address) ^ (load<u64>(address, 8) * 0x85ebca6b) ^ ((<u64>port) << 32);
+  return bucketOf(port, load<u64>(address), load<u64>(address, 8));
+}
+
+/** The same of an address in two words. */
+function bucketOf(port: usize, low: u64, high: u64): usize {
+  const words = low ^ (high * 0x85ebca6b) ^ ((<u64>port) << 32);
   const mixed = words * 0x9e3779b1;
   const place = <u32>(mixed >> 32) ^ <u32>(mixed >> 20);
   return record(place & (word(Memory.NEIGHBOURS_CAPACITY) - 1)) + Neighbour.BUCKET;
@@ -50,6 +55,22 @@ export function findNeighbour(port: usize, family: u32, address: usize): usize {
       <usize>load<u32>(entry, Neighbour.PORT) === port &&
       <u32>load<u8>(entry, Neighbour.FAMILY) === family &&
       equal16(entry + Neighbour.ADDRESS, address)
+    )
+      return entry;
+    entry = <usize>load<u32>(entry, Neighbour.NEXT);
+  }
+  return 0;
+}
+
+/** The neighbour with an IPv4 address (raw), or 0. */
+export function findNeighbour4(port: usize, addressBe: u32): usize {
+  let entry = <usize>load<u32>(bucketOf(port, <u64>addressBe, 0));
+  while (entry !== 0) {
+    if (
+      load<u64>(entry, Neighbour.ADDRESS) === <u64>addressBe &&
+      load<u64>(entry, Neighbour.ADDRESS + 8) === 0 &&
+      <usize>load<u32>(entry, Neighbour.PORT) === port &&
+      load<u8>(entry, Neighbour.FAMILY) === 4
     )
       return entry;
     entry = <usize>load<u32>(entry, Neighbour.NEXT);

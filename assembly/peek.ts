@@ -3,15 +3,16 @@
  * to. The loads of different frames do not wait for each other, so the memory's latency is paid once and not per frame.
  * Nothing is decided here: the second pass checks every frame and looks again.
  */
+import { isOpen, markPlain } from "./fast-path";
 import * as Hint from "./layout/hint";
 import * as Memory from "./layout/memory";
-import * as Port from "./layout/port";
 import * as Protocol from "./layout/protocol";
 import * as Slot from "./layout/slot";
 import * as Worker from "./layout/worker";
 import { findAddress4 } from "./table/address";
 import { hashSide, touch, touchLine } from "./table/connection";
 import { setWord } from "./table/memory";
+import { isLink } from "./table/port";
 import * as Ethernet from "./wire/ethernet";
 import * as Ipv4 from "./wire/ipv4";
 import * as Vnet from "./wire/virtionet";
@@ -19,38 +20,45 @@ import * as Vnet from "./wire/virtionet";
 /** Ethernet type of IPv4 as it lies in memory. */
 const IPV4_RAW: u32 = 0x0008;
 
-/** The hash of a plain IPv4 packet's connection, and what it is of. Returns something of what was touched. */
-function peek(slot: usize): u32 {
+/** The hash of an IPv4 packet's connection, what it is of, and whether the frame is a plain one. */
+function peek(slot: usize, mayBePlain: bool): void {
   store<u8>(slot, Hint.HINT_NONE, Slot.HINT);
-  const link = (load<u8>(<usize>load<u32>(slot, Slot.PORT_IN), Port.CAPABILITIES) & Port.CAPABILITY_LINK) !== 0;
+  const port = <usize>load<u32>(slot, Slot.PORT_IN);
+  const link = isLink(port);
   const header: u32 = link ? Ethernet.SIZE : 0;
-  if (load<u32>(slot, Slot.LENGTH) < <u32>(Vnet.SIZE + Ipv4.SIZE + 4) + header) return 0;
-  const ip = <usize>load<u32>(slot, Slot.FRAME) + <usize>(Vnet.SIZE + header);
-  if (link && <u32>load<u16>(ip - 2) !== IPV4_RAW) return 0;
+  const length = load<u32>(slot, Slot.LENGTH);
+  if (length < <u32>(Vnet.SIZE + Ipv4.SIZE + 4) + header) return;
+  const frame = <usize>load<u32>(slot, Slot.FRAME);
+  const ip = frame + <usize>(Vnet.SIZE + header);
+  if (link && <u32>load<u16>(ip - 2) !== IPV4_RAW) return;
   const protocol = <i32>load<u8>(ip, Ipv4.PROTOCOL);
-  if (load<u8>(ip) !== 0x45 || (protocol !== Protocol.TCP && protocol !== Protocol.UDP)) return 0;
+  if (load<u8>(ip) !== 0x45 || (protocol !== Protocol.TCP && protocol !== Protocol.UDP)) return;
   const destination = load<u32>(ip, Ipv4.DESTINATION);
   const ports = load<u32>(ip, Ipv4.SIZE);
-  let hash: u32;
-  if (findAddress4(destination) !== 0) {
-    hash = hashSide(load<u32>(ip, Ipv4.SOURCE), ports & 0xffff, protocol);
-    store<u8>(slot, Hint.HINT_SOURCE, Slot.HINT);
-  } else {
-    hash = hashSide(destination, ports >> 16, protocol);
-    store<u8>(slot, Hint.HINT_DESTINATION, Slot.HINT);
-  }
+  const source = load<u32>(ip, Ipv4.SOURCE);
+  const record = findAddress4(destination);
+  const isIn = record !== 0;
+  const hash = isIn ? hashSide(source, ports & 0xffff, protocol) : hashSide(destination, ports >> 16, protocol);
+  const hint: u32 = isIn ? Hint.HINT_SOURCE : Hint.HINT_DESTINATION;
+  store<u8>(slot, <u8>hint, Slot.HINT);
   store<u32>(slot, hash, Slot.HASH);
-  return touchLine(hash);
+  if (mayBePlain && link) markPlain(slot, frame, length, protocol, hint, record);
 }
 
-/** Peeks at every frame of RECEIVED. */
+/** Peeks at every frame of RECEIVED. Loops of their own: short enough for the loads of many frames to be under way. */
 export function peekAll(queue: usize): void {
-  const received = load<u32>(queue, Worker.RECEIVED_COUNT);
+  const list = queue + Worker.RECEIVED;
+  const end = list + ((<usize>load<u32>(queue, Worker.RECEIVED_COUNT)) << 2);
+  const mayBePlain = isOpen();
+  for (let at = list; at < end; at += 4) peek(<usize>load<u32>(at), mayBePlain);
   let touched: u32 = 0;
-  for (let i: u32 = 0; i < received; i++) touched ^= peek(<usize>load<u32>(queue + <usize>(i << 2), Worker.RECEIVED));
+  for (let at = list; at < end; at += 4) {
+    const slot = <usize>load<u32>(at);
+    if (load<u8>(slot, Slot.HINT) !== 0) touched ^= touchLine(load<u32>(slot, Slot.HASH));
+  }
   // The lines of the index are on their way, all at once: now those of the connections that they name.
-  for (let i: u32 = 0; i < received; i++) {
-    const slot = <usize>load<u32>(queue + <usize>(i << 2), Worker.RECEIVED);
+  for (let at = list; at < end; at += 4) {
+    const slot = <usize>load<u32>(at);
     if (load<u8>(slot, Slot.HINT) !== 0) touched ^= touch(load<u32>(slot, Slot.HASH));
   }
   // Kept, so that the loads are.

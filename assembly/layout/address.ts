@@ -23,5 +23,7 @@ export const FLAG_OWN = 1;
 export const FLAG_VIRTUAL = 2;
 /** Broadcast address of a subnet of ours. */
 export const FLAG_BROADCAST = 4;
+/** Bits of the filter of IPv4 addresses in the header (ADDRESS_FILTER). */
+export const FILTER_BITS = 512;
 export const RETIRED = 128;
 export const DELETED = 255;

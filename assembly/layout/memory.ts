@@ -187,6 +187,10 @@ export const DROP_CURSOR = 732;
 export const SPARED = 960;
 /** Set once a service has had a persistence engine: only then servers' packets are looked at for one. */
 export const ENGINES = 740;
+/** Not 0: no frame takes the fast path. */
+export const GENERAL_PATH_ONLY = 2944;
+/** A bit for each hash of an IPv4 address that the core answers for, or did: one cache line (table/address). */
+export const ADDRESS_FILTER = 3008;
 /** 64 bytes for a helper while it runs. */
 export const HELPER = 2048;
 /** Full NAT: records of layout/local that are free, or were never used; connections; why the last one was refused. */

@@ -22,9 +22,24 @@ function at(index: u32): usize {
   return <usize>word(Memory.ADDRESSES_BASE) + <usize>place * Address.SIZE;
 }
 
+/*
+ * Every packet's addresses are looked for, and next to none of its senders' are ours. Their records would be as many
+ * lines of the table as there are clients; a line of bits says no for most of them.
+ */
+const FILTER: usize = Memory.LAYOUT_BASE + Memory.ADDRESS_FILTER;
+
+function filterByte(hash: u32): usize {
+  return FILTER + <usize>((hash & (Address.FILTER_BITS - 1)) >> 3);
+}
+
+function filterBit(hash: u32): u32 {
+  return 1 << (hash & 7);
+}
+
 /** The record of an IPv4 address (raw), or 0. */
 export function findAddress4(addressBe: u32): usize {
   let i = hash4(addressBe);
+  if ((<u32>load<u8>(filterByte(i)) & filterBit(i)) === 0) return 0;
   while (true) {
     const record = at(i++);
     const family = load<u8>(record, Address.FAMILY);
@@ -79,11 +94,15 @@ export function ensureAddress(family: u32, address: usize): usize {
     memory.fill(record, 0, Address.SIZE);
     store<u8>(record, <u8>family, Address.FAMILY);
     copy16(record + Address.ADDRESS, address);
+    if (family === 4) {
+      const hashed = hash4(load<u32>(address));
+      store<u8>(filterByte(hashed), <u8>(<u32>load<u8>(filterByte(hashed)) | filterBit(hashed)));
+    }
     return record;
   }
 }
 
-/** Forgets the record when nothing speaks for it any more. */
+/** Forgets the record when nothing speaks for it any more. Its bit of the filter stays: that only costs a look. */
 export function dropIfUnused(record: usize): void {
   if (load<u8>(record, Address.FLAGS) !== 0) return;
   const state =

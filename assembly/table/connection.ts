@@ -51,23 +51,23 @@ export function hashSide(address: u32, port: u32, protocol: u32): u32 {
   return h ^ (h >> 16);
 }
 
-function tagOf(hash: u32): u32 {
+export function tagOf(hash: u32): u32 {
   return (hash & 0x7f) | 0x80;
 }
 
-function lineOf(hash: u32): usize {
+export function lineOf(hash: u32): usize {
   const lines = <u64>word(Memory.INDEX_CAPACITY);
   return <usize>word(Memory.INDEX_BASE) + ((<usize>((<u64>hash * lines) >> 32)) << 6);
 }
 
-function nextLine(line: usize): usize {
+export function nextLine(line: usize): usize {
   const next = line + Index.SIZE;
   const base = <usize>word(Memory.INDEX_BASE);
   return next === base + ((<usize>word(Memory.INDEX_CAPACITY)) << 6) ? base : next;
 }
 
 /** Entries of a line whose tag fits, one bit each. */
-function candidates(line: usize, tag: u32): u32 {
+export function candidates(line: usize, tag: u32): u32 {
   return <u32>i8x16.bitmask(i8x16.eq(v128.load(line), i8x16.splat(<i8>tag))) & 0xfff;
 }
 

@@ -61,29 +61,31 @@ function passable(route: usize): usize {
   return load<u8>(route, Route.KIND) === Route.KIND_UNREACHABLE ? 0 : route;
 }
 
+/** The route to send by to an IPv4 address (raw), or 0. */
+export function findRoute4(addressBe: u32): usize {
+  const end = at(word(Memory.ROUTE_COUNT));
+  for (let route = at(0); route < end; route += Route.SIZE) {
+    if (
+      ((addressBe ^ load<u32>(route, Route.DESTINATION)) & load<u32>(route, Route.DESTINATION + 4)) === 0 &&
+      load<u8>(route, Route.FAMILY) === 4 &&
+      load<u8>(route, Route.KIND) !== Route.KIND_LOCAL
+    )
+      return passable(route);
+  }
+  return 0;
+}
+
 /** The route to send by to an address (pointer to 4 or 16 bytes), or 0. */
 export function findRoute(family: u32, address: usize): usize {
-  let route = at(0);
+  if (family === 4) return findRoute4(load<u32>(address));
   const end = at(word(Memory.ROUTE_COUNT));
-  if (family === 4) {
-    const addressBe = load<u32>(address);
-    for (; route < end; route += Route.SIZE) {
-      if (
-        load<u8>(route, Route.FAMILY) === 4 &&
-        ((addressBe ^ load<u32>(route, Route.DESTINATION)) & load<u32>(route, Route.DESTINATION + 4)) === 0 &&
-        load<u8>(route, Route.KIND) !== Route.KIND_LOCAL
-      )
-        return passable(route);
-    }
-  } else {
-    for (; route < end; route += Route.SIZE) {
-      if (
-        load<u8>(route, Route.FAMILY) === 6 &&
-        covers6(route + Route.DESTINATION, address, <u32>load<u8>(route, Route.PREFIX)) &&
-        load<u8>(route, Route.KIND) !== Route.KIND_LOCAL
-      )
-        return passable(route);
-    }
+  for (let route = at(0); route < end; route += Route.SIZE) {
+    if (
+      load<u8>(route, Route.FAMILY) === 6 &&
+      covers6(route + Route.DESTINATION, address, <u32>load<u8>(route, Route.PREFIX)) &&
+      load<u8>(route, Route.KIND) !== Route.KIND_LOCAL
+    )
+      return passable(route);
   }
   return 0;
 }

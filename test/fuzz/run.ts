@@ -32,7 +32,7 @@ export function fuzz(options: FuzzOptions): FuzzReport {
     const seed = (options.seed + n) >>> 0;
     let scenario: Scenario | undefined;
     try {
-      scenario = new Scenario(seed, golden, options.oneByOne);
+      scenario = new Scenario(seed, golden, { oneByOne: options.oneByOne });
       const outcome = scenario.run(STEPS);
       total.scenarios++;
       total.frames += outcome.frames;

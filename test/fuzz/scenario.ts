@@ -56,6 +56,17 @@ export interface Outcome {
   readonly changes: number;
 }
 
+export interface ScenarioOptions {
+  /** A breath for each frame, to see which one it is that breaks a rule. */
+  readonly oneByOne?: boolean | undefined;
+  /** No frame takes the fast path. */
+  readonly generalPathOnly?: boolean | undefined;
+  /** Told of each frame that is sent: its bytes, and the descriptor of its slot. */
+  readonly onSent?: ((bytes: Uint8Array, descriptor: DataView) => void) | undefined;
+  /** Now and then, after a breath. */
+  readonly onTables?: ((memory: WebAssembly.Memory) => void) | undefined;
+}
+
 /** Bytes between two regions that nobody may touch. */
 const GAP = 4096;
 const CANARY = 0xa5;
@@ -88,7 +99,8 @@ export class Scenario {
   step = 0;
   /** The frame that came last. */
   last: Uint8Array = new Uint8Array();
-  private readonly oneByOne: boolean;
+  private readonly options: ScenarioOptions;
+  private readonly memory: WebAssembly.Memory;
   private readonly random: Random;
   private readonly maker: FrameMaker;
   private readonly core: Core;
@@ -104,10 +116,9 @@ export class Scenario {
   private sent = 0;
   private changes = 0;
 
-  /** `oneByOne`: a breath for each frame, to see which one it is that breaks a rule. */
-  constructor(seed: number, golden: readonly Uint8Array[], oneByOne = false) {
+  constructor(seed: number, golden: readonly Uint8Array[], options: ScenarioOptions = {}) {
     this.seed = seed;
-    this.oneByOne = oneByOne;
+    this.options = options;
     this.random = new Random(seed);
     const { random } = this;
     this.maker = new FrameMaker(random, golden);
@@ -133,8 +144,10 @@ export class Scenario {
     // Ticks wrap: some begin shortly before.
     this.now = random.pick([0, 1, 250_000, 0x7ffffff0, 0xfffff000]) + random.below(1000);
     const memory = createMemory(plan, { seed: random.word(), now: this.now, forward: random.chance(0.9) });
+    this.memory = memory;
     this.bytes = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
+    if (options.generalPathOnly) this.view.setUint32(Memory.LAYOUT_BASE + Memory.GENERAL_PATH_ONLY, 1, true);
     for (const [from, to] of gaps) this.bytes.fill(CANARY, from, to);
     this.core = instantiate(memory);
     this.control = new Control(this.core, memory);
@@ -153,6 +166,7 @@ export class Scenario {
       else if (kind < 97) this.change();
       else this.jump();
       if (this.step % 64 === 63) this.checkGaps();
+      if (this.step % 32 === 31) this.options.onTables?.(this.memory);
     }
     this.end();
     return { frames: this.framesIn, sent: this.sent, changes: this.changes };
@@ -365,10 +379,10 @@ export class Scenario {
       const frame = this.maker.next();
       this.last = frame.bytes;
       if (this.queueWord(Worker.SUPPLY_COUNT) === 0) this.turn(0);
-      this.receive(this.oneByOne ? 0 : at, frame.bytes, frame.port);
-      if (this.oneByOne) this.turn(1);
+      this.receive(this.options.oneByOne ? 0 : at, frame.bytes, frame.port);
+      if (this.options.oneByOne) this.turn(1);
     }
-    if (!this.oneByOne || frames === 0) this.turn(frames);
+    if (!this.options.oneByOne || frames === 0) this.turn(frames);
   }
 
   /** A frame that deserves no answer: nothing goes out that would not have gone out without it. */
@@ -444,6 +458,7 @@ export class Scenario {
       const body = word(Slot.BODY_LENGTH);
       if (body > 0) this.slotOf(word(Slot.BODY), body);
       this.checkPacket(frame, length, body);
+      this.options.onSent?.(this.bytes.subarray(frame, frame + length), new DataView(this.memory.buffer, slot));
       if (body === 0 && length < 2000) this.maker.remember(this.bytes.slice(frame, frame + length));
     }
   }
