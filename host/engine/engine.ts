@@ -12,7 +12,14 @@ import type { Logger } from "../log.js";
 import * as native from "../port/native.js";
 import { SystemClock } from "./clock.js";
 import type { Queue } from "./transport.js";
-import { CONTROL_STOP, CONTROL_WORDS, type Io, type WorkerConfig, type WorkerMessage } from "./worker.js";
+import {
+  CONTROL_BREATHS,
+  CONTROL_STOP,
+  CONTROL_WORDS,
+  type Io,
+  type WorkerConfig,
+  type WorkerMessage,
+} from "./worker.js";
 
 /** A port of the engine: an open device whose descriptors this process has. */
 export interface EnginePort {
@@ -39,6 +46,8 @@ export interface EngineOptions {
 
 /** Ethernet's 14 bytes are what makes the IP header behind them aligned; a frame without them begins later. */
 const LINK_HEADER = 14;
+/** How often breaths are looked for. */
+const BREATH_POLL_MS = 5;
 const NO_MAC = "00:00:00:00:00:00";
 
 export class Engine {
@@ -113,6 +122,19 @@ export class Engine {
   wake(): void {
     const at = native.addressOf(new Uint8Array(this.one.buffer));
     for (const { eventfd } of this.threads) native.write(eventfd, at, 8);
+  }
+
+  /** Resolves with whether every worker begins another breath within that time. Those that sleep are woken. */
+  async breathing(limitMs: number): Promise<boolean> {
+    const count = () => this.threads.map(({ control }) => Atomics.load(control, CONTROL_BREATHS));
+    const before = count();
+    const until = performance.now() + limitMs;
+    this.wake();
+    while (count().some((now, at) => now === before[at])) {
+      if (performance.now() > until) return false;
+      await new Promise((resolve) => setTimeout(resolve, BREATH_POLL_MS));
+    }
+    return this.threads.length > 0;
   }
 
   private tellIo(why: string | undefined): void {

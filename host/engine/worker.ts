@@ -40,6 +40,8 @@ export interface WorkerConfig {
 
 /** Word of WorkerConfig.control: not 0 when the worker is to end. */
 export const CONTROL_STOP = 0;
+/** Word of WorkerConfig.control: counts the breaths that were begun, and wraps. */
+export const CONTROL_BREATHS = 1;
 export const CONTROL_WORDS = 16;
 
 export type WorkerMessage =
@@ -172,6 +174,8 @@ export class WorkerLoop {
    * the one before, if that one's end was not read when it had nothing more to do: measuring reads no clock of its own.
    */
   private time(transport: { idleSince: number }): number {
+    const { control } = this.config;
+    control[CONTROL_BREATHS] = control[CONTROL_BREATHS]! + 1;
     const now = performance.now();
     if (this.began !== 0) this.meter.count((transport.idleSince === 0 ? now : transport.idleSince) - this.began);
     transport.idleSince = 0;

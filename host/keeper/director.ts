@@ -27,6 +27,9 @@ const EINVAL = 22;
 /** A stop that hangs is ended by force. */
 const STOP_MS = 2000;
 
+/** A worker that begins no breath for so long hangs: an idle one is woken within less than one. */
+const BREATH_MS = 1000;
+
 /** Metric of a route that any other one is better than. */
 const LAST_RESORT = 0xffff;
 /** How long a change waits for the keeper's routes. */
@@ -62,6 +65,7 @@ const reloads = new Map<number, { done(result: ReloadResult): void; failed(error
 let reconfigure: (config: RunConfig) => Promise<ReloadResult> = async () => ({ changes: [], restart: [] });
 let learn: (news: readonly Health[], tallies: readonly Tally[]) => void = () => {};
 let reloaded: (result: "applied" | "refused") => void = () => {};
+let breathing: () => Promise<boolean> = async () => false;
 let ending = false;
 
 function end(status: number): void {
@@ -128,6 +132,7 @@ async function start(message: Start): Promise<void> {
     if (news.length > 0) void failover.learn(news);
   };
   await engine.start();
+  breathing = () => engine.breathing(BREATH_MS);
   const led = config.ports.some(({ routes }) => routes === "auto");
   const whole = async () => failover.whole(await engine.ipvs.services());
   const leadHere = () => askForRoutes({ services: whole }, config);
@@ -265,6 +270,7 @@ function takeConfig(config: RunConfig, number: number | undefined): void {
     (error) => {
       reloaded("refused");
       process.stderr.write(`wlvs: nothing is reloaded: ${oneLine(error)}\n`);
+      tell({ type: "kept", why: oneLine(error) });
       asker?.failed(error);
     },
   );
@@ -300,6 +306,10 @@ async function askForRoutes(ipvs: Pick<Ipvs, "services">, config: RunConfig): Pr
     tell({ type: "routes", wanted, number });
   });
   unrouted.delete(number);
+}
+
+async function showLife(): Promise<void> {
+  if (await breathing()) tell({ type: "alive" });
 }
 
 async function apply(ipvs: Ipvs, { from, step }: SourcedStep): Promise<void> {
@@ -354,6 +364,7 @@ process.on("message", (message: ToDirector) => {
   else if (message.type === "health") learn(message.health, message.tallies);
   else if (message.type === "config") takeConfig(message.config, message.number);
   else if (message.type === "refused") refuseReload(message.message, message.number);
+  else if (message.type === "alive") void showLife();
   else if (message.type === "committed") {
     commits.get(message.number)?.(message.problem);
     commits.delete(message.number);

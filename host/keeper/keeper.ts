@@ -13,6 +13,7 @@ import { CheckerProcesses } from "./checkers.js";
 import { Devices } from "./devices.js";
 import type { Start, ToDirector, ToKeeper } from "./messages.js";
 import { boundChildren } from "./privileges.js";
+import { ServiceManager, type ServiceManagerEnvironment } from "./service-manager.js";
 import type { StopSignal } from "./signals.js";
 import { type ControlSocket, openControlSocket } from "./socket.js";
 import { StateFile } from "./state-file.js";
@@ -36,6 +37,8 @@ export interface KeeperOptions {
   readonly config: RunConfig;
   readonly version: string;
   readonly stop: StopSignal;
+  /** Where a service manager listens, and what it wants to hear. */
+  readonly environment?: ServiceManagerEnvironment | undefined;
   /** Reads the configuration again; absent when there is no file that could have changed. */
   readonly load?: (() => Promise<RunConfig>) | undefined;
   /** Called once, when frames flow. */
@@ -49,6 +52,8 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   const user = directorUser(config, log);
   const gid = config.socketGroup === undefined ? undefined : findGroup(config.socketGroup);
   for (const warning of config.warnings) log.warn(warning);
+  const manager = new ServiceManager(options.environment ?? {}, log);
+  void stop.requested.then(() => manager.stopping());
   const devices = new Devices(config.ports, config.workers, log);
   let socket: ControlSocket | undefined;
   let routes: TunRoutes | undefined;
@@ -64,10 +69,13 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
       log.info("nothing to reload: services come from the command line");
       return;
     }
-    readMarks(file, process.stdin).then(
-      (marks) => supervisor?.reload(marks),
-      (error) => log.error(`firewall marks stay as they were: ${oneLine(error)}`),
-    );
+    manager.reloading();
+    readMarks(file, process.stdin)
+      .then(
+        (marks) => supervisor?.reload(marks),
+        (error) => log.error(`firewall marks stay as they were: ${oneLine(error)}`),
+      )
+      .finally(() => supervisor?.forwarding());
   };
   process.on("SIGHUP", reload);
   try {
@@ -76,7 +84,7 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     socket = openControlSocket(config.socket, gid);
     if (!boundChildren()) log.warn("without CAP_SETPCAP the bounding set of the director stays as it is");
     routes = openRoutes(config, log);
-    supervisor = new Supervisor(options, devices, socket, user, routes, state, log);
+    supervisor = new Supervisor(options, devices, socket, user, routes, state, manager, log);
     await supervisor.run();
   } finally {
     supervisor?.close();
@@ -85,6 +93,7 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     socket?.close();
     state?.close();
     process.off("SIGHUP", reload);
+    manager.close();
     stop.close();
   }
 }
@@ -132,9 +141,13 @@ class Supervisor {
   private readonly user: User | undefined;
   private readonly routes: TunRoutes | undefined;
   private readonly state: StateFile | undefined;
+  private readonly manager: ServiceManager;
+  private readonly watchdog: NodeJS.Timeout | undefined;
   private readonly log: Logger;
   private readonly checkers: CheckerProcesses;
   private announced = false;
+  /** There is a director, and it forwards. */
+  private flows = false;
   private marks: MarksSpec | undefined;
   private config: RunConfig;
   /** What a director that died leaves to the next. */
@@ -149,8 +162,14 @@ class Supervisor {
     user: User | undefined,
     routes: TunRoutes | undefined,
     state: StateFile | undefined,
+    manager: ServiceManager,
     log: Logger,
   ) {
+    this.manager = manager;
+    // A sign of life is the director's and its workers': this process has nothing to do with frames.
+    if (manager.watchdogMs !== undefined) {
+      this.watchdog = setInterval(() => this.tell({ type: "alive" }), manager.watchdogMs);
+    }
     this.options = options;
     this.config = options.config;
     this.marks = options.config.marks;
@@ -165,7 +184,14 @@ class Supervisor {
     );
   }
 
+  /** Tells the service manager that frames flow, and what there is to add. */
+  forwarding(remark = ""): void {
+    if (!this.flows) return;
+    this.manager.ready(`forwarding on ${this.options.config.ports.map(({ name }) => name).join(" ")}${remark}`);
+  }
+
   close(): void {
+    clearInterval(this.watchdog);
     this.checkers.close();
   }
 
@@ -173,6 +199,7 @@ class Supervisor {
   async readAgain(number?: number): Promise<void> {
     try {
       if (this.options.load === undefined) throw usage("nothing to reload: the director was started without --config");
+      this.manager.reloading();
       const config = await this.options.load();
       for (const warning of config.warnings) this.log.warn(warning);
       this.tell({ type: "config", config, number });
@@ -181,6 +208,7 @@ class Supervisor {
       const event = "config.refused";
       for (const line of message.split("\n")) this.log.error({ event }, `nothing is reloaded: ${line}`);
       this.tell({ type: "refused", message, number });
+      this.forwarding(`; nothing is reloaded: ${oneLine(error)}`);
     }
   }
 
@@ -207,6 +235,7 @@ class Supervisor {
       // The first time at once: connections wait.
       const wait = deaths === 1 ? 0 : Math.min(BACKOFF_LEAST_MS * 2 ** (deaths - 2), BACKOFF_MOST_MS);
       this.log.error({ deaths, wait }, `the director died: ${reason}; starting it again`);
+      this.manager.status(`the director died: ${reason}; starting it again`);
       await Promise.race([new Promise((resolve) => setTimeout(resolve, wait)), stop.requested]);
       // Whoever cannot start with what the one before left may with what the configuration says.
       if (end.how === "failed") this.tables = undefined;
@@ -257,6 +286,7 @@ class Supervisor {
       let stopping = false;
       let killer: NodeJS.Timeout | undefined;
       const finish = (end: End) => {
+        this.flows = false;
         this.director = undefined;
         clearTimeout(killer);
         resolve(stopping ? { how: "stopped" } : end);
@@ -297,6 +327,15 @@ class Supervisor {
         if (message.type === "applied") {
           this.config = message.config;
           this.marks = message.config.marks;
+          this.forwarding();
+          return;
+        }
+        if (message.type === "kept") {
+          this.forwarding(`; nothing is reloaded: ${message.why}`);
+          return;
+        }
+        if (message.type === "alive") {
+          this.manager.alive();
           return;
         }
         if (message.type === "commit") {
@@ -317,7 +356,10 @@ class Supervisor {
           return;
         }
         wasReady = true;
-        if (this.announced || stopping) return;
+        if (stopping) return;
+        this.flows = true;
+        this.forwarding();
+        if (this.announced) return;
         this.announced = true;
         const names = config.ports.map(({ name }) => name).join(" ");
         this.options.ready(`wlvs: forwarding on ${names}, control ${config.socket}\n`);

@@ -15,7 +15,9 @@ export type ToDirector =
   | { readonly type: "health"; readonly health: readonly Health[]; readonly tallies: readonly Tally[] }
   /** Another configuration; the number of the "reload" that asked for it. */
   | { readonly type: "config"; readonly config: RunConfig; readonly number: number | undefined }
-  | { readonly type: "refused"; readonly message: string; readonly number: number | undefined };
+  | { readonly type: "refused"; readonly message: string; readonly number: number | undefined }
+  /** Answered by "alive" when every worker breathes, and otherwise not at all. */
+  | { readonly type: "alive" };
 
 export interface Start {
   readonly type: "start";
@@ -44,6 +46,9 @@ export type ToKeeper =
   | { readonly type: "commit"; readonly number: number }
   /** What was in the state file is of no use. */
   | { readonly type: "state-refused" }
+  /** That of the last "config" was refused by the tables: the one before is. */
+  | { readonly type: "kept"; readonly why: string }
+  | { readonly type: "alive" }
   | { readonly type: "tables"; readonly tables: SavedTables }
   /** What is to be checked from now on. */
   | { readonly type: "checks"; readonly targets: readonly Target[] }

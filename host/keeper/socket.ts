@@ -3,6 +3,7 @@ import { chmodSync, chownSync, existsSync, lstatSync, mkdirSync, unlinkSync } fr
 import { dirname } from "node:path";
 import { errnoText, LvsError } from "../errors.js";
 import * as native from "../port/native.js";
+import { unixAddress } from "../port/unix-address.js";
 
 const BACKLOG = 128;
 const EAGAIN = 11;
@@ -12,14 +13,6 @@ const ECONNREFUSED = 111;
 export interface ControlSocket {
   readonly fd: number;
   close(): void;
-}
-
-/** sockaddr_un */
-function unixAddress(path: string): Uint8Array {
-  const address = Buffer.alloc(110);
-  address.writeUInt16LE(native.AF_UNIX, 0);
-  address.write(path, 2);
-  return address;
 }
 
 function openSocket(): number {

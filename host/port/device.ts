@@ -31,6 +31,9 @@ const OFFLOADS_TCP = ioctl.OFFLOAD_CHECKSUM | ioctl.OFFLOAD_TSO4 | ioctl.OFFLOAD
 const OFFLOADS_ALL = OFFLOADS_TCP | ioctl.OFFLOAD_USO4 | ioctl.OFFLOAD_USO6;
 const CAPABILITIES_TCP = Port.CAPABILITY_CHECKSUM | Port.CAPABILITY_TSO4 | Port.CAPABILITY_TSO6;
 
+/** First byte of the highest locally administered MACs. */
+const HIGHEST_LOCAL = 0xfe;
+
 export function macText(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
 }
@@ -112,6 +115,10 @@ function enslave(bridge: string, name: string): void {
     );
   }
   try {
+    // A bridge takes the lowest MAC of its ports for the machine's own: never this one's, which comes and goes.
+    const mac = ioctl.kernelMac(name);
+    mac[0] = HIGHEST_LOCAL;
+    ioctl.setKernelMac(name, mac);
     ioctl.addToBridge(bridge, name);
   } catch (error) {
     // EBUSY: a persistent device that is in this bridge, or in another.

@@ -28,6 +28,7 @@ const SIOCGIFFLAGS = 0x8913;
 const SIOCSIFFLAGS = 0x8914;
 const SIOCGIFMTU = 0x8921;
 const SIOCSIFMTU = 0x8922;
+const SIOCSIFHWADDR = 0x8924;
 const SIOCGIFHWADDR = 0x8927;
 const SIOCGIFINDEX = 0x8933;
 const SIOCETHTOOL = 0x8946;
@@ -35,6 +36,7 @@ const SIOCBRADDIF = 0x89a2;
 const ETHTOOL_GDRVINFO = 0x03;
 const ETHTOOL_GLINK = 0x0a;
 const IFF_UP = 1;
+const ARPHRD_ETHER = 1;
 const IFREQ_SIZE = 40;
 export const NAME_MAX = 15;
 
@@ -181,6 +183,15 @@ export function setUp(name: string): void {
 /** The MAC of the kernel's end. */
 export function kernelMac(name: string): Buffer {
   return Buffer.from(ask(name, SIOCGIFHWADDR, "SIOCGIFHWADDR").subarray(18, 24));
+}
+
+export function setKernelMac(name: string, mac: Uint8Array): void {
+  withSocket((fd) => {
+    const request = ifreq(name);
+    request.writeUInt16LE(ARPHRD_ETHER, 16);
+    request.set(mac, 18);
+    check(native.ioctl(fd, SIOCSIFHWADDR, request), "SIOCSIFHWADDR");
+  });
 }
 
 /** A TAP has a carrier as long as some program holds a queue of it. */
