@@ -19,7 +19,7 @@ import { type ControlSocket, openControlSocket } from "./socket.js";
 import { StateFile } from "./state-file.js";
 import type { SavedTables } from "./tables-report.js";
 import { TunRoutes } from "./tun-routes.js";
-import { barred, findGroup, findUser, type User } from "./user.js";
+import { barred, findGroup, findUser, isMapped, type User } from "./user.js";
 
 const DIRECTOR = fileURLToPath(new URL("./director.js", import.meta.url));
 /** Descriptors of the director: 0 to 2, the channel on 3, then those handed over. */
@@ -115,6 +115,12 @@ function directorUser(config: RunConfig, log: Logger): User | undefined {
     throw new LvsError("ERR_LVS_PERMISSION", `--user ${config.user}: only root can start a director as another user`);
   }
   const user = findUser(config.user ?? "nobody");
+  if (!isMapped(user)) {
+    const text = `${user.name} is not in this user namespace`;
+    if (config.user !== undefined) throw new LvsError("ERR_LVS_PERMISSION", `--user ${config.user}: ${text}`);
+    log.info(`${text}: the director runs as its root, without capabilities`);
+    return undefined;
+  }
   const koffi = fileURLToPath(import.meta.resolve("koffi"));
   for (const file of [process.execPath, DIRECTOR, corePath(), koffi]) {
     const bar = barred(user, file);

@@ -30,6 +30,26 @@ export function findUser(text: string): User {
   return { name: found[0]!, uid: Number(found[2]), gid: Number(found[3]) };
 }
 
+/** Whether this user namespace has that user and its group: only then can a process become it. */
+export function isMapped({ uid, gid }: User): boolean {
+  const maps = [
+    ["uid_map", uid],
+    ["gid_map", gid],
+  ] as const;
+  return maps.every(([file, id]) => {
+    let map: string;
+    try {
+      map = readFileSync(`/proc/self/${file}`, "utf8");
+    } catch {
+      return true;
+    }
+    return map.split("\n").some((line) => {
+      const [first = Number.NaN, , count = 0] = line.trim().split(/\s+/).map(Number);
+      return id >= first && id - first < count;
+    });
+  });
+}
+
 export function findGroup(text: string): number {
   const found = entries("/etc/group").find(([name, , gid]) => name === text || gid === text);
   if (found === undefined) throw usage(`--socket-group ${text}: no such group in /etc/group`);

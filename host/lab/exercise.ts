@@ -8,6 +8,7 @@ import { runIpvsadm } from "../ipvs/command.js";
 import type { Answer } from "./http-client.js";
 import { findProgram, type LabNetwork, lineOf, type Running } from "./network.js";
 import { type Weighted, weightedRoundRobin } from "./order.js";
+import { isRootOfLab } from "./rootless.js";
 
 export interface LabOptions {
   readonly requests: number;
@@ -127,7 +128,8 @@ export class Exercise {
     const at = (name: string) => join(this.network.directory, `${server.machine}-${name}`);
     const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     const configuration = [
-      "daemon off; master_process off; worker_processes 1;",
+      // In a user namespace there is no other user that files could be given to.
+      "user root; daemon off; master_process off; worker_processes 1;",
       `pid ${at("nginx.pid")}; error_log stderr error;`,
       "events { worker_connections 512; }",
       "http {",
@@ -269,6 +271,8 @@ export class Exercise {
   /** Leaves everything up for whoever wants to look around. */
   async keep(client: string, vip: string): Promise<void> {
     this.print("The lab stays up until Ctrl-C. In another terminal:");
+    if (isRootOfLab())
+      this.print(`  nsenter --preserve-credentials -U -m -n -t ${process.pid}    # where the rest is typed`);
     this.print(`  ip netns exec ${client} curl http://${vip}/`);
     this.print(`  export WLVS_SOCKET=${this.socket}; wlvsadm -Ln; wlvs status`);
     for (const { machine, address } of this.servers) this.print(`  ip netns exec ${machine} bash      # ${address}`);

@@ -47,9 +47,6 @@ export class LabNetwork {
     const ip = findProgram("ip");
     if (ip === undefined)
       throw new LvsError("ERR_LVS_NETNS", "the lab needs the 'ip' command: apt-get install iproute2");
-    if (process.geteuid?.() !== 0) {
-      throw new LvsError("ERR_LVS_PERMISSION", "the lab makes network namespaces: run it as root (sudo wlvs lab ...)");
-    }
     this.ip = ip;
     this.nsenter = findProgram("nsenter");
     this.setpriv = findProgram("setpriv");

@@ -31,7 +31,7 @@ export function register(program: Command, context: CliContext): void {
     .description(
       "Makes a client, a director and real servers in network namespaces, sends real HTTP requests through the\n" +
         "virtual address, shows who answered, and takes everything away again. Status 0 only if every request went\n" +
-        "where the scheduler says.",
+        "where the scheduler says. Without root it runs in a user namespace, where /dev/net/tun may be opened.",
     )
     .argument("<method>", "forwarding method: nat, dr or tun")
     .option("--requests <n>", "how many requests", whole(LARGEST.requests), 9)
@@ -47,7 +47,10 @@ export function register(program: Command, context: CliContext): void {
       if (options.server !== undefined && options.server !== "builtin" && options.server !== "nginx") {
         throw usage(`lab --server: builtin or nginx, not '${options.server}'`);
       }
-      context.exitStatus = await runLab(method, options, context);
+      const { isRoot, runInUserNamespace } = await import("../../lab/rootless.js");
+      context.exitStatus = isRoot()
+        ? await runLab(method, options, context)
+        : await runInUserNamespace(process.argv.slice(1));
     });
   examples(
     command,
