@@ -51,6 +51,11 @@ const ENTRIES: readonly Entry[] = [
     summary: "show what a file of /proc/net/ip_vs* would",
     load: () => import("./commands/proc.js"),
   },
+  {
+    name: "completion",
+    summary: "completion of command lines for bash, zsh and fish",
+    load: () => import("./commands/completion.js"),
+  },
 ];
 
 const EXAMPLES = `
@@ -64,7 +69,7 @@ Examples:
 `;
 
 /** The program with the command `name` in full and the others by name: enough for every help text and every error. */
-export async function createProgram(context: CliContext, name?: string): Promise<Command> {
+export async function createProgram(context: CliContext, name?: string, whole = false): Promise<Command> {
   const help = ENTRIES.some((entry) => entry.name === name) ? `wlvs ${name} --help` : "wlvs --help";
   const program = new Command("wlvs")
     .description("The Linux Virtual Server without the kernel module: an L4 load balancer on TAP and TUN devices.")
@@ -90,7 +95,7 @@ export async function createProgram(context: CliContext, name?: string): Promise
     .addHelpText("after", EXAMPLES.trimEnd());
   program.configureHelp({ subcommandTerm: (command) => command.name() });
   for (const entry of ENTRIES) {
-    if (entry.name === name && entry.load !== undefined) {
+    if ((whole || entry.name === name) && entry.load !== undefined) {
       (await entry.load()).register(program, context);
       continue;
     }
@@ -103,6 +108,11 @@ export async function createProgram(context: CliContext, name?: string): Promise
     if (entry.load === undefined) recognise(command, entry, context);
   }
   return program;
+}
+
+/** The program with every command in full: for completions and manual pages. */
+export function createWholeProgram(context: CliContext): Promise<Command> {
+  return createProgram(context, undefined, true);
 }
 
 /** A command that is part of the interface and not there yet: whatever its arguments, it says so. */

@@ -198,7 +198,7 @@ function option(
   return { name, long, short, value };
 }
 
-const OPTIONS: readonly OptionSpec<OptionName>[] = [
+export const IPVSADM_OPTIONS: readonly OptionSpec<OptionName>[] = [
   option("add", "add-service", "A"),
   option("edit", "edit-service", "E"),
   option("del", "delete-service", "D"),
@@ -563,7 +563,7 @@ function check(given: ReadonlySet<Checked>, among: readonly Checked[], rule: Rul
 
 /** The words of a line, without the program's name. Throws CommandLineError, or UnknownHost when a host must be asked. */
 export function parseCommand(words: readonly string[], names: Names, program: string): Command {
-  const parser = new OptionParser(OPTIONS, words);
+  const parser = new OptionParser(IPVSADM_OPTIONS, words);
   const first = parser.option();
   if (first.kind === "option" && first.name === "help") return { do: "help" };
   if (first.kind === "option" && first.name === "version") return { do: "version" };
