@@ -68,7 +68,7 @@ async function wlvs(...argv: string[]): Promise<{ status: number; out: string; e
 
 function shell(program: string, ...args: string[]): string {
   const env = { ...process.env, PATH: `${directory}:${process.env.PATH}`, HOME: directory };
-  const { stdout, stderr, status } = spawnSync(program, args, { encoding: "utf8", env, timeout: 20_000 });
+  const { stdout, stderr, status } = spawnSync(program, args, { encoding: "utf8", env, timeout: 100_000 });
   if (status !== 0) throw new Error(`${program}: status ${status}: ${stderr}`);
   return stdout;
 }
@@ -135,7 +135,7 @@ describe("completion", () => {
     for (const [at, [, line, offered]] of some.entries()) {
       for (const word of offered) expect(answers[at], `${line}: ${JSON.stringify(answers[at])}`).toContain(word);
     }
-  });
+  }, 100_000);
 
   it("is refused in one line for what there is not", async () => {
     expect(await wlvs("completion", "tcsh")).toMatchObject({
