@@ -1,16 +1,13 @@
 /** What a director needs of a machine: each thing tried, not guessed from versions. */
 import { execFileSync } from "node:child_process";
-import { accessSync, constants, existsSync, readFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { accessSync, constants, existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-
-export interface Finding {
-  readonly subject: string;
-  /** ok; note: good to know; limited: something does without it; missing: no director without it. */
-  readonly level: "ok" | "note" | "limited" | "missing";
-  readonly found: string;
-  readonly remedy?: string;
-}
+import type { RemoteIpvs } from "../control/client.js";
+import { containerKind, tunRemedy } from "./container.js";
+import type { Finding } from "./finding.js";
+import { hypervisorFindings } from "./hypervisor.js";
+import { kernelFinding, limitFindings, userNamespaces } from "./limits.js";
+import { onPath, text } from "./machine.js";
 
 type Native = typeof import("../port/native.js");
 type Ioctl = typeof import("../port/ioctl.js");
@@ -18,16 +15,14 @@ type Ioctl = typeof import("../port/ioctl.js");
 const CAP_NET_ADMIN = 12;
 const CAP_NET_RAW = 13;
 const CAP_SYS_ADMIN = 21;
-const IO_URING_SETUP = 425;
-const IO_URING_REGISTER = 427;
-const REGISTER_PROBE = 8;
 const READ_MULTISHOT = 49;
-const SETUP_SINGLE_ISSUER = 1 << 12;
-const SETUP_DEFER_TASKRUN = 1 << 13;
-const PROBE_OPS = 64;
+const PAGE = 4096;
+const RING_ENTRIES_SIZE = PAGE;
+const RING_SIZE = 2 * PAGE;
 
-export async function examine(): Promise<Finding[]> {
-  const findings: Finding[] = [node(), core()];
+/** The machine, and the director that runs on it: `director` need not be there. */
+export async function examine(director?: RemoteIpvs): Promise<Finding[]> {
+  const findings: Finding[] = [node(), core(), kernelFinding(), ...limitFindings()];
   const tools = await loadNative();
   findings.push(tools.finding);
   findings.push(tunDevice());
@@ -35,33 +30,18 @@ export async function examine(): Promise<Finding[]> {
   findings.push(...privileges(capabilities));
   findings.push(ipTool());
   const root = has(capabilities, CAP_NET_ADMIN) && has(capabilities, CAP_SYS_ADMIN);
-  if (tools.native !== undefined) findings.push(ioUring(tools.native));
+  if (tools.native !== undefined) findings.push(await ioUring());
   if (tools.ioctl !== undefined && root) findings.push(...devices(tools.ioctl, tools.native));
   else findings.push({ subject: "offloads", level: "note", found: "not tried: that takes root" });
-  findings.push(forwarding(), reversePath(), nginx());
-  return findings;
-}
-
-function text(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8").trim();
-  } catch {
-    return undefined;
-  }
-}
-
-function onPath(name: string): string | undefined {
-  const directories = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
-  for (const directory of directories) {
-    const path = join(directory, name);
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
-      // The next one.
-    }
-  }
-  return undefined;
+  findings.push(forwarding(), reversePath(), nginx(), userNamespaces(), ...hypervisorFindings());
+  if (tools.native === undefined) return findings;
+  // What follows makes system calls.
+  const { bridgeFindings } = await import("./bridges.js");
+  const { linksOf } = await import("./links.js");
+  findings.push(...bridgeFindings(linksOf(), undefined));
+  if (director === undefined) return findings;
+  const { examineDirector } = await import("./director.js");
+  return [...findings, ...(await examineDirector(director))];
 }
 
 function node(): Finding {
@@ -103,8 +83,9 @@ function tunDevice(): Finding {
     return {
       subject,
       level: "missing",
-      found: "is not there",
-      remedy: "modprobe tun; in a container: --device /dev/net/tun",
+      found: containerKind() === undefined ? "is not there" : `is not there (this is a container: ${containerKind()})`,
+      why: "every port of a director is opened there",
+      remedy: tunRemedy(containerKind()),
     };
   }
   try {
@@ -115,6 +96,7 @@ function tunDevice(): Finding {
       subject,
       level: "missing",
       found: "may not be opened by this user",
+      why: "every port of a director is opened there; opening it gives no rights that one does not have otherwise",
       remedy: "run as root, or chmod 0666 /dev/net/tun",
     };
   }
@@ -171,28 +153,40 @@ function ipTool(): Finding {
   };
 }
 
-function ioUring(native: Native): Finding {
+/** A ring as a worker makes it, and what it has to know. */
+async function ioUring(): Promise<Finding> {
   const subject = "io_uring";
-  const remedy = "--io rw is used instead";
-  const disabled = text("/proc/sys/kernel/io_uring_disabled");
-  const params = Buffer.alloc(120);
-  params.writeUInt32LE(SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN, 8);
-  const fd = native.syscall6(IO_URING_SETUP, 8, native.addressOf(params), 0, 0, 0, 0);
-  if (fd < 0) {
-    const reason =
-      disabled === "1" || disabled === "2"
-        ? `kernel.io_uring_disabled is ${disabled}`
-        : `refused (errno ${native.errno()})`;
-    return { subject, level: "limited", found: reason, remedy };
-  }
+  const why = "frames are moved by a system call each instead of many in one";
+  const { NoUring, Ring } = await import("../port/io-uring.js");
+  const native = await import("../port/native.js");
+  // Page-aligned, of this size, within memory that does not move.
+  const memory = Buffer.from(new ArrayBuffer(RING_ENTRIES_SIZE + RING_SIZE + PAGE));
+  const at = Math.ceil(native.addressOf(memory) / PAGE) * PAGE;
+  let ring: InstanceType<typeof Ring> | undefined;
   try {
-    const probe = Buffer.alloc(16 + 8 * PROBE_OPS);
-    const result = native.syscall6(IO_URING_REGISTER, fd, REGISTER_PROBE, native.addressOf(probe), PROBE_OPS, 0, 0);
-    const supported = result >= 0 && (probe.readUInt16LE(16 + 8 * READ_MULTISHOT + 2) & 1) !== 0;
-    if (!supported) return { subject, level: "limited", found: "has no multishot reads (Linux 6.7)", remedy };
-    return { subject, level: "ok", found: "present, with multishot reads" };
+    ring = new Ring({ submissions: 8, completions: 64, entriesAt: at, ringAt: at + RING_ENTRIES_SIZE });
+    if (ring.supports(READ_MULTISHOT)) return { subject, level: "ok", found: "present, with multishot reads" };
+    return {
+      subject,
+      level: "limited",
+      found: "has no multishot reads",
+      why,
+      remedy: "Linux 6.7; till then --io rw is used",
+    };
+  } catch (error) {
+    if (!(error instanceof NoUring)) throw error;
+    const disabled = text("/proc/sys/kernel/io_uring_disabled");
+    const isOff = disabled === "1" || disabled === "2";
+    const remedy = isOff
+      ? "sysctl -w kernel.io_uring_disabled=0; till then --io rw is used"
+      : containerKind() === undefined
+        ? "--io rw is used instead"
+        : "a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register; till then --io rw is used";
+    const found = isOff ? `kernel.io_uring_disabled is ${disabled}` : error.message;
+    return { subject, level: "limited", found, why, remedy };
   } finally {
-    native.close(fd);
+    ring?.close();
+    memory.fill(0, 0, 0);
   }
 }
 
