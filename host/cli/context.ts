@@ -20,7 +20,7 @@ export interface CliContext {
   exitStatus: number;
 }
 
-/** A file of commands/: adds its command to the program. */
+/** A file of commands/: adds its command to the program. `whole` makes the program with every command in full. */
 export interface CommandModule {
-  register(program: Command, context: CliContext): void;
+  register(program: Command, context: CliContext, whole: () => Promise<Command>): void;
 }

@@ -96,7 +96,7 @@ export async function createProgram(context: CliContext, name?: string, whole = 
   program.configureHelp({ subcommandTerm: (command) => command.name() });
   for (const entry of ENTRIES) {
     if ((whole || entry.name === name) && entry.load !== undefined) {
-      (await entry.load()).register(program, context);
+      (await entry.load()).register(program, context, () => createWholeProgram(context));
       continue;
     }
     const command = program

@@ -13,7 +13,7 @@ interface Options {
   readonly socket?: string;
 }
 
-export function register(program: Command, context: CliContext): void {
+export function register(program: Command, context: CliContext, whole: () => Promise<Command>): void {
   const command = program
     .command("completion")
     .summary("completion of command lines for bash, zsh and fish")
@@ -36,7 +36,7 @@ export function register(program: Command, context: CliContext): void {
       }
       const name = options.for ?? "wlvs";
       if (name !== "wlvs" && name !== "wlvsadm") throw usage(`completion --for: wlvs or wlvsadm, not '${name}'`);
-      context.stdout.write(await script(known, name, context));
+      context.stdout.write(await script(known, name, whole));
     });
   examples(
     command,
@@ -46,16 +46,19 @@ export function register(program: Command, context: CliContext): void {
   );
 }
 
-async function script(shell: (typeof SHELLS)[number], name: "wlvs" | "wlvsadm", context: CliContext): Promise<string> {
+async function script(
+  shell: (typeof SHELLS)[number],
+  name: "wlvs" | "wlvsadm",
+  whole: () => Promise<Command>,
+): Promise<string> {
   const [bash, zsh, fish] = await Promise.all([
     import("../completion/bash.js"),
     import("../completion/zsh.js"),
     import("../completion/fish.js"),
   ]);
   if (name === "wlvs") {
-    const { createWholeProgram } = await import("../program.js");
     const { modelOf } = await import("../model.js");
-    const model = modelOf(await createWholeProgram(context));
+    const model = modelOf(await whole());
     const make = { bash: bash.bashOfCommands, zsh: zsh.zshOfCommands, fish: fish.fishOfCommands }[shell];
     return make(name, model);
   }
