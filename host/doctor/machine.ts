@@ -1,6 +1,7 @@
 /** Small things that are read of this machine. */
-import { accessSync, constants, readFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { readFileSync } from "node:fs";
+
+export { findProgram as onPath } from "../lab/network.js";
 
 /** A file without the space around it; undefined when it cannot be read. */
 export function text(path: string): string | undefined {
@@ -13,19 +14,4 @@ export function text(path: string): string | undefined {
 
 export function sysctl(name: string): string | undefined {
   return text(`/proc/sys/${name.replaceAll(".", "/")}`);
-}
-
-/** Where a program is. The administrator's directories count though PATH may lack them. */
-export function onPath(name: string): string | undefined {
-  const directories = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
-  for (const directory of directories) {
-    const path = join(directory, name);
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch {
-      // The next one.
-    }
-  }
-  return undefined;
 }

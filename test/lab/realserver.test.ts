@@ -65,7 +65,6 @@ describe("without the right", () => {
   }
 
   it.each([
-    [["lab", "nat"], "wlvs: the lab makes network namespaces: run it as root (sudo wlvs lab ...)\n"],
     [
       ["realserver", "dr", "--vip", VIP],
       "wlvs: cannot set net.ipv4.conf.all.arp_ignore: permission denied (run as root)\n",
