@@ -250,7 +250,6 @@ function answerInPlace(slot: usize, verdictIfSent: i32): i32 {
 
 /** RST for a TCP segment that nothing takes (RFC 9293, 3.5.2). */
 export function reset(slot: usize): i32 {
-  const ip = <usize>load<u32>(slot, Slot.IP);
   const tcp = <usize>load<u32>(slot, Slot.TRANSPORT);
   const end = <usize>load<u32>(slot, Slot.END);
   if (tcp + Tcp.SIZE > end) return drop(slot, Reason.TRANSPORT_TRUNCATED);
@@ -263,26 +262,36 @@ export function reset(slot: usize): i32 {
   const sequence = acked ? load32(tcp + Tcp.ACKNOWLEDGEMENT) : 0;
   const length = <u32>(end - tcp - header) + (flags & Tcp.SYN ? 1 : 0) + (flags & Tcp.FIN ? 1 : 0);
   const acknowledgement = acked ? 0 : load32(tcp + Tcp.SEQUENCE) + length;
-  const four = load<u8>(slot, Slot.FAMILY) === 4;
-  // The answer has no options: its TCP header follows the IP header at once.
-  const answer = ip + (four ? Ipv4.SIZE : Ipv6.SIZE);
   const ports = load<u32>(tcp);
   swapAddresses(slot);
-  store<u32>(answer, (ports >> 16) | (ports << 16));
+  bareSegment(slot, (ports >> 16) | (ports << 16), sequence, acknowledgement, acked ? Tcp.RST : Tcp.RST | Tcp.ACK);
+  return answerInPlace(slot, Verdict.LOCAL);
+}
+
+/**
+ * A segment of the core's own without options or data, between addresses that are there: its TCP header follows the IP
+ * header at once. Ports as they lie in the header.
+ */
+export function bareSegment(slot: usize, ports: u32, sequence: u32, acknowledgement: u32, flags: u32): void {
+  const ip = <usize>load<u32>(slot, Slot.IP);
+  const four = load<u8>(slot, Slot.FAMILY) === 4;
+  const answer = ip + (four ? Ipv4.SIZE : Ipv6.SIZE);
+  store<u32>(answer, ports);
   store32(answer + Tcp.SEQUENCE, sequence);
   store32(answer + Tcp.ACKNOWLEDGEMENT, acknowledgement);
   store<u8>(answer, (Tcp.SIZE / 4) << 4, Tcp.OFFSET);
-  store<u8>(answer, acked ? Tcp.RST : Tcp.RST | Tcp.ACK, Tcp.FLAGS);
+  store<u8>(answer, <u8>flags, Tcp.FLAGS);
   store<u32>(answer, 0, Tcp.WINDOW);
   store<u32>(answer, 0, Tcp.CHECKSUM);
   let pseudo: u64;
   if (four) {
-    store<u8>(ip, 0x45);
-    store<u8>(ip, <u8>(<u32>load<u8>(ip, Ipv4.TOS) & 0), Ipv4.TOS);
+    store<u16>(ip, 0x45);
     Ipv4.setTotalLength(ip, Ipv4.SIZE + Tcp.SIZE);
     store<u16>(ip, 0, Ipv4.ID);
     store16(ip + Ipv4.FRAGMENT, Ipv4.DF);
     store<u8>(ip, 64, Ipv4.TTL);
+    store<u8>(ip, Protocol.TCP, Ipv4.PROTOCOL);
+    Ipv4.seal(ip);
     pseudo = pseudo4(load<u32>(ip, Ipv4.SOURCE), load<u32>(ip, Ipv4.DESTINATION), Protocol.TCP, Tcp.SIZE);
   } else {
     store<u32>(ip, 0x60);
@@ -294,7 +303,6 @@ export function reset(slot: usize): i32 {
   store<u16>(answer, <u16>checksum(answer, Tcp.SIZE, pseudo), Tcp.CHECKSUM);
   store<u32>(slot, <u32>answer, Slot.TRANSPORT);
   store<u32>(slot, <u32>(answer + Tcp.SIZE), Slot.END);
-  return answerInPlace(slot, Verdict.LOCAL);
 }
 
 /** Echo and timestamp requests to one of our addresses. */

@@ -11,6 +11,7 @@ import { isSpare } from "./protocol/tcp";
 import * as Table from "./table/connection";
 import { giveLocal, takeLocal } from "./table/local";
 import { count, setWord, word } from "./table/memory";
+import { noteSilence } from "./table/outcome";
 import { bindConnection, unbindConnection } from "./table/server";
 import { FTP_PORT } from "./table/service";
 import { copy16 } from "./wire/bytes";
@@ -160,6 +161,7 @@ export function tickConnections(): void {
   for (;;) {
     const connection = Table.nextExpired(left);
     if (connection === 0) return;
+    noteSilence(connection);
     expire(connection);
     // Those that were only put off count too: most may have been, and each is a line of memory.
     left -= word(Memory.WHEEL_LOOKED);
@@ -168,24 +170,6 @@ export function tickConnections(): void {
       return;
     }
   }
-}
-
-/** How many records one breath looks at for servers that are gone. */
-const SWEEP_STEP: u32 = 4096;
-
-/** Ends connections whose server is gone, a part of the table at a time (expire_nodest_conn). */
-export function sweepConnections(): void {
-  let left = word(Memory.SWEEP);
-  if (left === 0) return;
-  const base = <usize>word(Memory.CONNECTIONS_BASE);
-  for (let i: u32 = 0; i < SWEEP_STEP && left !== 0; i++) {
-    left--;
-    const connection = base + ((<usize>left) << 6);
-    if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_USED) === 0) continue;
-    const server = <usize>load<u32>(connection, Connection.SERVER);
-    if (server !== 0 && !isAvailable(server)) expire(connection);
-  }
-  setWord(Memory.SWEEP, left);
 }
 
 /** Makes room: the embryonic or closing connection that would end soonest goes. False when all are worth keeping. */

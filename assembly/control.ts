@@ -1,6 +1,7 @@
 /** Control calls: arguments in the request record, results as record addresses, 0, or -errno. Callers hold the lock. */
 
 import { announceRecord } from "./announce";
+import { beginSweep } from "./failure";
 import * as Address from "./layout/address";
 import * as Errno from "./layout/errno";
 import * as Forwarding from "./layout/forwarding";
@@ -18,6 +19,7 @@ import { serverAdded, serverEdited, serverRemoved, start, stop } from "./schedul
 import { dropIfUnused, ensureAddress, findAddress } from "./table/address";
 import { offerLocal, withdrawLocal } from "./table/local";
 import { now, setSetting, setting, setWord, word } from "./table/memory";
+import { acquit } from "./table/outcome";
 import { findPort } from "./table/port";
 import { insertRoute, mask4, nextRoute, removeRoute } from "./table/route";
 import {
@@ -177,16 +179,18 @@ export function serviceEdit(): u32 {
   return <u32>service;
 }
 
-/** Connections of servers that are gone will be looked for, where that is asked for. */
-function sweep(): void {
-  if (setting(Setting.EXPIRE_NODEST_CONN) !== 0) setWord(Memory.SWEEP, word(Memory.CONNECTION_HIGH));
+/** Connections of servers that are gone or failed will be looked for, where that is asked for. */
+function sweep(failure: i32): void {
+  if (failure >= Server.FAILURE_RESET || setting(Setting.EXPIRE_NODEST_CONN) !== 0) beginSweep();
 }
 
 function dropServer(service: usize, server: usize): void {
+  const failure = <u8>load<u32>(request(), Request.FAILURE);
   detachServer(service, server);
   retire(server);
+  store<u8>(server, failure, Server.FAILURE);
   serverRemoved(service, server);
-  sweep();
+  sweep(failure);
 }
 
 function dropService(service: usize): void {
@@ -198,7 +202,7 @@ function dropService(service: usize): void {
     retire(server);
   }
   disown(service);
-  sweep();
+  sweep(Server.FAILURE_NONE);
   leaveVirtual(service);
   unlinkService(service);
   freeService(service);
@@ -249,6 +253,11 @@ function fillServer(server: usize): void {
   store<u32>(server, flags, Server.FLAGS);
   store<u32>(server, upper, Server.UPPER);
   store<u32>(server, load<u32>(at, Request.LOWER), Server.LOWER);
+  // Whoever says what a server is to be knows what was held against it.
+  acquit(server);
+  const failure = <u8>load<u32>(at, Request.FAILURE);
+  store<u8>(server, failure, Server.FAILURE);
+  if (<i32>failure >= Server.FAILURE_RESET) beginSweep();
 }
 
 function sumWeights(service: usize): void {
@@ -341,6 +350,22 @@ export function serverRemove(): u32 {
   sumWeights(service);
   changed();
   return 0;
+}
+
+/** Passive checks of a server: how many refusals and silences in a window make it suspect; 0 for all: none. */
+export function serverWatch(): u32 {
+  const service = requested();
+  if (service === 0) return fail(Errno.ESRCH);
+  const server = requestedServer(service);
+  if (server === 0) return fail(Errno.ENOENT);
+  const at = request();
+  const window = load<u32>(at, Request.WINDOW);
+  if (window !== load<u32>(server, Server.WINDOW)) store<u32>(server, now() - window - 1, Server.WINDOW_SINCE);
+  store<u32>(server, window, Server.WINDOW);
+  store<u16>(server, <u16>load<u32>(at, Request.REFUSED_LIMIT), Server.REFUSED_LIMIT);
+  store<u16>(server, <u16>load<u32>(at, Request.UNANSWERED_LIMIT), Server.UNANSWERED_LIMIT);
+  if (window === 0) acquit(server);
+  return <u32>server;
 }
 
 function zeroOne(service: usize): void {

@@ -2,8 +2,9 @@
 
 import { tickAnnouncements } from "./announce";
 import { hostUnreachable, timeExceeded } from "./answer";
-import { sweepConnections, tickConnections } from "./connections";
+import { tickConnections } from "./connections";
 import { tickDefence } from "./defence";
+import { sweepConnections } from "./failure";
 import * as Counters from "./layout/counters";
 import * as Memory from "./layout/memory";
 import * as Reason from "./layout/reason";
@@ -93,7 +94,9 @@ export function keepHouse(): void {
   tickRates();
   tickSecond();
   let idle: u32 = IDLE_MAX;
-  if (word(Memory.WHEEL_DUE) !== 0 || word(Memory.SWEEP) !== 0) {
+  if (word(Memory.SWEEP) !== 0) {
+    idle = 1;
+  } else if (word(Memory.WHEEL_DUE) !== 0) {
     idle = Memory.TICK_MS;
   } else if (word(Memory.NEIGHBOUR_COUNT) !== 0) {
     const left = <i32>(word(Memory.NEIGHBOUR_TICK) - now());

@@ -112,6 +112,14 @@ export function serverRemove(): u32 {
   return result;
 }
 
+/** Passive checks: what makes a server suspect. */
+export function serverWatch(): u32 {
+  holdLock();
+  const result = Control.serverWatch();
+  unhold();
+  return result;
+}
+
 export function flush(): u32 {
   holdLock();
   const result = Control.flush();

@@ -30,6 +30,7 @@ import { drop } from "./send";
 import { restart } from "./table/connection";
 import { isEnabled, setting, word } from "./table/memory";
 import { isOurs } from "./table/ours";
+import { isEmbryonic, isSuspect, noteSilence } from "./table/outcome";
 import { findRealServer, hasRealServer } from "./table/real";
 import { FTP_DATA_PORT, FTP_PORT, findService } from "./table/service";
 import { countConnection, countPacketIn } from "./table/stats";
@@ -89,6 +90,12 @@ function leave(connection: usize): void {
   if (load<u32>(connection, Connection.CONTROLLED) === 0) end(connection);
 }
 
+/** Whether a packet finds its connection over because the server failed: what it opens anew, another one gets. */
+function isGivenUp(slot: usize, connection: usize, failure: i32): bool {
+  if (failure === Server.FAILURE_RESET || load<u8>(slot, Slot.PROTOCOL) === Protocol.UDP) return true;
+  return isOpening(slot) && isEmbryonic(connection);
+}
+
 /**
  * The connection that a packet found, unless it is to be scheduled anew: 0 then, and REFUSE when the packet may not
  * go on.
@@ -97,7 +104,20 @@ const REFUSE: usize = 1;
 
 function reconsider(slot: usize, connection: usize): usize {
   const server = <usize>load<u32>(connection, Connection.SERVER);
+  const failure: i32 = server === 0 ? Server.FAILURE_NONE : load<u8>(server, Server.FAILURE);
+  if (failure >= Server.FAILURE_RESET && isGivenUp(slot, connection, failure)) {
+    leave(connection);
+    return 0;
+  }
   if (isOpening(slot)) {
+    if (isEmbryonic(connection)) {
+      noteSilence(connection);
+      // Whoever asks again need not ask a server that does not answer.
+      if (isSuspect(server)) {
+        leave(connection);
+        return 0;
+      }
+    }
     const mode = setting(Setting.CONN_REUSE_MODE);
     const orphan = setting(Setting.EXPIRE_NODEST_CONN) !== 0 && server !== 0 && load<i32>(server, Server.WEIGHT) === 0;
     if (orphan || (mode !== 0 && isReused(connection, mode))) {
@@ -105,7 +125,7 @@ function reconsider(slot: usize, connection: usize): usize {
       return 0;
     }
   }
-  if (server !== 0 && !isAvailable(server)) {
+  if (server !== 0 && !isAvailable(server) && failure === Server.FAILURE_NONE) {
     if (setting(Setting.EXPIRE_NODEST_CONN) !== 0) {
       leave(connection);
       return 0;

@@ -101,3 +101,5 @@ export const FLAG_MIXED = 0x200000;
 export const FLAG_ENGINE = 0x800000;
 /** Ours: full NAT, the server has answered after its SYN: it need not be told of the client any more. */
 export const FLAG_TOLD = 0x400000;
+/** Ours: whether its server answers is known: it did, or its silence was counted. */
+export const FLAG_JUDGED = 0x4000000;

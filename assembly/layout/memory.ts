@@ -7,7 +7,7 @@
  * References between records are absolute u32 addresses in this memory; 0 means none. Addresses and L4 ports in the
  * tables are in network byte order, as in a packet. Times are u32 ticks of TICK_MS, compared by signed difference.
  */
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 export const LAYOUT_MAGIC = 0x73766c77;
 export const TICK_MS = 4;
 export const TICKS_PER_SECOND = 250;
@@ -198,6 +198,8 @@ export const FREE_LOCAL = 1152;
 export const LOCAL_HIGH = 1156;
 export const FULL_NAT_COUNT = 1160;
 export const REFUSAL = 1164;
+/** Passive checks: how many servers have become suspect so far. */
+export const SUSPECTS = 2176;
 /** 16 bytes: the server that local ports are looked for. A connection is pushed out while others use SCRATCH. */
 export const LOCAL_SERVER = 1168;
 /** Whether changes of connections are noted in CHANGED. */

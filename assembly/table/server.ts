@@ -89,7 +89,10 @@ export function retire(server: usize): void {
 export function disown(service: usize): void {
   let server = <usize>word(Memory.TRASH_HEAD);
   while (server !== 0) {
-    if (<usize>load<u32>(server, Server.SERVICE) === service) store<u32>(server, 0, Server.SERVICE);
+    if (<usize>load<u32>(server, Server.SERVICE) === service) {
+      store<u32>(server, 0, Server.SERVICE);
+      store<u8>(server, Server.FAILURE_NONE, Server.FAILURE);
+    }
     server = <usize>load<u32>(server, Server.NEXT);
   }
 }
@@ -144,6 +147,7 @@ export function bindToService(server: usize, service: usize): void {
   copy16(server + Server.VIRTUAL_ADDRESS, service + Service.ADDRESS);
   if (<usize>load<u32>(server, Server.SERVICE) !== service) {
     memory.fill(server + Server.STATS, 0, 40);
+    memory.fill(server + Server.REFUSED, 0, 16);
     startRates(server + Server.STATS, server + Server.RATES);
   }
 }

@@ -78,6 +78,8 @@ export const serverInfo = z.object({
   active: counter,
   inactive: counter,
   persistent: counter,
+  refused: counter.optional(),
+  unanswered: counter.optional(),
   stats,
   rates,
 });
@@ -177,6 +179,12 @@ export const serverHealth = z.object({
   took: counter.optional(),
   passed: counter,
   failed: counter,
+});
+export const configurationInfo = z.object({
+  file: z.string().optional(),
+  read: z.string(),
+  drift: z.array(z.string()),
+  refused: z.object({ at: z.string(), message: z.string() }).optional(),
 });
 export const reloadResult = z.object({ changes: z.array(z.string()), restart: z.array(z.string()) });
 export const counterInfo = z.object({

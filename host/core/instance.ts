@@ -19,6 +19,7 @@ export interface Core {
   serverAdd(): number;
   serverEdit(): number;
   serverRemove(): number;
+  serverWatch(): number;
   flush(): number;
   zero(service: number): number;
   settingSet(id: number, value: number): number;

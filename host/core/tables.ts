@@ -288,6 +288,8 @@ export class Tables {
       active: this.u32(at + Server.ACTIVE),
       inactive: this.u32(at + Server.INACTIVE),
       persistent: this.u32(at + Server.PERSISTENT),
+      refused: this.u64(at + Server.REFUSED),
+      unanswered: this.u64(at + Server.UNANSWERED),
       stats: this.stats(at + Server.STATS),
       rates: this.rates(at + Server.RATES),
     };

@@ -65,9 +65,15 @@ export interface ServerInfo extends ServerConfig {
   readonly active: number;
   readonly inactive: number;
   readonly persistent: number;
+  /** Since the server was added, where answers pass by: connections that it refused, and that it left unanswered. */
+  readonly refused?: number | undefined;
+  readonly unanswered?: number | undefined;
   readonly stats: Stats;
   readonly rates: Rates;
 }
+
+/** What becomes of the connections of a server that failed; undefined: what the settings say. */
+export type ServerFailure = "keep" | "reset" | "reschedule";
 
 export interface ServiceInfo extends ServiceConfig {
   readonly stats: Stats;
@@ -172,6 +178,9 @@ export type IpvsStep =
   | { readonly do: "addServer" | "editServer"; readonly service: ServiceId; readonly server: ServerConfig }
   | { readonly do: "removeServer"; readonly service: ServiceId; readonly server: ServerId }
   | { readonly do: "flush" };
+
+/** A change of a server that failed: it is edited or removed, and this is to become of its connections. */
+export type FailureStep = IpvsStep & { readonly failure?: ServerFailure | undefined };
 
 /** A refusal of the tables, with the kernel's errno: ENOENT, EEXIST, ESRCH ... */
 export class IpvsError extends Error {
