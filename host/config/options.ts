@@ -61,6 +61,8 @@ export interface OptionSources {
   rules(file: string): Promise<readonly SourcedStep[]>;
   /** Text of a file of firewall marks, found to be right. */
   marks(file: string): Promise<MarksSpec>;
+  /** Ports may come from elsewhere: what hangs on them is not looked at while there are none. */
+  readonly portless?: boolean | undefined;
 }
 
 export async function parseRunOptions(tokens: readonly Token[], sources: OptionSources): Promise<RunConfig> {
@@ -134,13 +136,14 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
     }
   }
 
-  checkPorts(ports);
+  const unknown = ports.length === 0 && sources.portless === true;
+  if (!unknown) checkPorts(ports);
   for (const route of routes) {
     if (!("gateway" in route)) continue;
     checkOnLink(`--route ${route.gateway}`, values.address("--route", route.gateway), ports);
   }
   for (const { port } of neighbours) {
-    if (!ports.some(({ name }) => name === port)) {
+    if (!unknown && !ports.some(({ name }) => name === port)) {
       throw usage(`--neigh: no port ${port}: name one of ${ports.map(({ name }) => name).join(", ")}`);
     }
   }
@@ -240,7 +243,7 @@ function namespaceName(where: string, text: string): string {
 }
 
 function checkPorts(ports: readonly PortSpec[]): void {
-  if (ports.length === 0) throw usage("no port: give at least one --tap NAME,ip=ADDR/PREFIX");
+  if (ports.length === 0) throw usage("no port: give at least one --tap NAME,ip=ADDR/PREFIX, or ports: in the file");
   if (ports.filter(({ routes }) => routes === "auto").length > 1) {
     throw usage("routes=auto is given twice: a virtual address can only be led to one port");
   }
@@ -266,7 +269,7 @@ function networksOf(ports: readonly PortSpec[]): values.Network[] {
 }
 
 function checkOnLink(what: string, address: values.Address, ports: readonly PortSpec[]): void {
-  if (networksOf(ports).some((net) => values.isIn(address, net))) return;
+  if (ports.length === 0 || networksOf(ports).some((net) => values.isIn(address, net))) return;
   throw usage(`${what}: ${address.text} lies in no port's subnet: nothing can be sent there`);
 }
 
@@ -326,7 +329,7 @@ function addService(found: PendingService, ports: readonly PortSpec[], steps: So
     steps.push({ from: `--rip ${server.text}`, step });
   }
   const led = ports.some(({ routes }) => routes === "auto");
-  if (!led && !networksOf(ports).some((net) => values.isIn(address, net))) {
+  if (!led && ports.length > 0 && !networksOf(ports).some((net) => values.isIn(address, net))) {
     warnings.push(`${address.text} is in no port's subnet: it must be routed here`);
   }
 }

@@ -103,7 +103,7 @@ const page = {
     .regex(/^([0-9a-fA-F]{32}|[0-9a-fA-F]{64})$/, "write 32 (MD5) or 64 (SHA-256) hex digits")
     .optional(),
 };
-const TYPES = ["tcp", "http", "https", "dns", "udp", "ping", "command"] as const;
+const TYPES = ["tcp", "http", "https", "dns", "udp", "ping", "command", "passive"] as const;
 const NO_TYPE = `write type: one of ${TYPES.join(", ")}`;
 
 export const check = z.discriminatedUnion(
@@ -136,6 +136,13 @@ export const check = z.discriminatedUnion(
     mapping({ type: z.literal("udp"), send: z.string().optional(), expect: z.string().optional(), ...common }),
     mapping({ type: z.literal("ping"), ...common }),
     mapping({ type: z.literal("command"), argv, ...common }),
+    mapping({
+      type: z.literal("passive"),
+      refused: whole(0, 65535).optional().describe("connections refused within the window that take a server out"),
+      unanswered: whole(0, 65535).optional().describe("connections left unanswered within the window that do so"),
+      window: duration(100, 3_600_000).optional(),
+      hold: duration(100, 86_400_000).optional().describe("until it is tried again"),
+    }),
   ],
   { error: NO_TYPE },
 );
@@ -185,6 +192,10 @@ export const service = mapping({
   one_packet: z.boolean("write true or false").optional(),
   check: z.union([check, z.array(check).min(1)]).optional(),
   on_failure: z.enum(["remove", "inhibit"], "write remove or inhibit").optional(),
+  connections: z
+    .enum(["keep", "reset", "reschedule"], "write one of keep, reset, reschedule")
+    .optional()
+    .describe("what becomes of a failed server's connections"),
   slow_start: duration(0, 86_400_000).optional(),
   sorry: server.optional(),
   quorum: quorum.optional(),
@@ -232,6 +243,7 @@ export const file = mapping({
   neighbours: z.array(neighbour, "write a list of ip:, mac: and port:").optional(),
   rules: list(word).optional().describe("files of ipvsadm-save -n"),
   marks: word.optional().describe("a file of nftables rules that end in `meta mark set N`"),
+  watch: z.boolean("write true or false").optional().describe("whether a change of this file is applied at once"),
   forward: z.boolean("write true or false").optional(),
   profile: z.enum(["kernel", "wlvs"], "write kernel or wlvs").optional(),
   socket: word.optional(),
@@ -256,5 +268,5 @@ export type FileEntry = z.infer<typeof file>;
 
 /** For editors: yaml-language-server and others check a file against it while it is written. */
 export function jsonSchema(): object {
-  return { title: "wlvs", ...z.toJSONSchema(file, { io: "input", unrepresentable: "any" }) };
+  return { title: "wlvs", ...z.toJSONSchema(file, { io: "input", unrepresentable: "any", reused: "ref" }) };
 }
