@@ -289,7 +289,6 @@ function takeConfig(config: RunConfig, number: number | undefined): void {
         reloaded("refused");
         const message = oneLine(error);
         configured = { ...configured, refused: { at: new Date().toISOString(), message } };
-        tell({ type: "refused", message });
         tell({ type: "kept", why: message });
         asker?.failed(error);
       },

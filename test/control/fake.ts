@@ -188,6 +188,9 @@ export class FakeInfo implements DirectorInfo {
   tables() {
     return Promise.resolve([]);
   }
+  configuration() {
+    return Promise.resolve({ file: "/etc/wlvs.yaml", read: new Date().toISOString(), drift: ["-D -f 7"] });
+  }
   reload() {
     return Promise.resolve({ changes: [], restart: [] });
   }
