@@ -163,6 +163,9 @@ export const server = mapping({
   check: z.union([check, z.array(check).min(1), z.literal(false)]).optional(),
 });
 
+/** In an order that does not depend on who loads the module. */
+const SCHEDULERS = Object.keys(SCHEDULER_IDS).sort();
+
 const quorum = z.union(
   [
     whole(1, 1_000_000_000),
@@ -181,7 +184,7 @@ export const service = mapping({
   mark: whole(1, 0xffffffff).optional(),
   family: z.union([z.literal(4), z.literal(6)], "write 4 or 6").optional(),
   protocol: protocol.optional(),
-  scheduler: z.enum(Object.keys(SCHEDULER_IDS), `write one of ${Object.keys(SCHEDULER_IDS).join(", ")}`).optional(),
+  scheduler: z.enum(SCHEDULERS, `write one of ${SCHEDULERS.join(", ")}`).optional(),
   flags: list(word).optional(),
   mode: mode.optional(),
   persistent: z.union([z.literal(true), whole(1, 31 * 86400)], { error: "write seconds, or true" }).optional(),

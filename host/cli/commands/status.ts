@@ -67,9 +67,9 @@ function configurationLines(configuration: ConfigurationInfo | undefined): strin
   const age = (at: string) => `${duration(Math.max(0, Math.round((Date.now() - Date.parse(at)) / 1000)))} ago`;
   const lines = [`configuration ${file}, read ${age(read)}`];
   if (drift !== undefined && drift.length > 0) {
-    const places = `${drift.length} ${drift.length === 1 ? "place" : "places"}`;
+    const [places, them] = drift.length === 1 ? ["1 place", "it"] : [`${drift.length} places`, "them"];
     lines.push(
-      `the tables differ from it in ${places}: 'wlvs check ${file}' shows them, 'wlvs save ${file}' keeps them`,
+      `the tables differ from it in ${places}: 'wlvs check ${file}' shows ${them}, 'wlvs save ${file}' keeps ${them}`,
     );
   }
   if (refused !== undefined) {
