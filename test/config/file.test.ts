@@ -223,6 +223,8 @@ describe("a configuration file", () => {
     ],
     ["settings:\n  sloppy: 1\n", "f:2: settings.sloppy: no such setting in net.ipv4.vs"],
     ["just text\n", "f:1: write a mapping of ports"],
+    ["workers: 1\nlisten: *here\n", "f:2: an alias (*name) whose &name is not there"],
+    [`settings:\n  a: &a [1]\n  b: [${"*a, ".repeat(200)}]\n`, "f:3: too many aliases"],
   ])("%j is refused with %j", (text, message) => {
     const found = mistakes(text);
     if (message === "") expect(found).toEqual([]);
