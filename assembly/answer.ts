@@ -15,7 +15,7 @@ import { findAddress4 } from "./table/address";
 import { now, setting, setWord, word } from "./table/memory";
 import { isOurs4, isOurs6 } from "./table/ours";
 import { findRoute } from "./table/route";
-import { giveSlot } from "./table/slot";
+import { gather, giveSlot } from "./table/slot";
 import { destinationAt, packetLength, routeTo, sourceAt } from "./transmit";
 import { transportChecksumIsRight } from "./verify";
 import { copy16, isZero16, load16, load32, store16, store32 } from "./wire/bytes";
@@ -111,6 +111,7 @@ export function complain(slot: usize, type: u32, code: u32, info: u32): void {
   const family = <u32>load<u8>(slot, Slot.FAMILY);
   const reply = newPacket(family, slot);
   if (reply === 0) return;
+  gather(slot);
   const ip = <usize>load<u32>(reply, Slot.IP);
   const about = <usize>load<u32>(slot, Slot.IP);
   const sender = sourceAt(slot);
