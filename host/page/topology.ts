@@ -31,7 +31,7 @@ const WIDE: Geometry = {
   at: { client: [95, 85], in: [325, 85], core: [490, 85], out: [655, 85], server: [885, 85] },
   box: [325, 25, 330, 125],
   past: "M824 109 C 780 262, 200 262, 156 109",
-  pastLabel: [490, 218],
+  pastLabel: [490, 207],
 };
 const NARROW: Geometry = {
   width: 366,
