@@ -138,6 +138,12 @@ export function planMemory(capacities: Capacities): MemoryPlan {
   return { capacities, regions, total };
 }
 
+/** What a plan may take, for the log: pages that nothing was written to cost nothing. */
+export function roomText(plan: MemoryPlan): string {
+  const most = Math.ceil(plan.total / 2 ** 20);
+  return `room for ${plan.capacities.connections} connections: at most ${most} MiB, taken as they come`;
+}
+
 /** Header words of each region: where its base and its capacity are written. */
 const HEADER_WORDS: Readonly<Record<string, readonly [number, number | undefined]>> = {
   ports: [Memory.PORTS_BASE, Memory.PORTS_CAPACITY],
