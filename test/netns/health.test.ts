@@ -231,6 +231,7 @@ describe("a running director", () => {
 
   it("gives weights back when a drain is interrupted", async () => {
     await start(config("check: {type: tcp}"));
+    await bothUp();
     const slow = inside(client, "curl", "-sS", "-m", "20", `http://${VIP}/slow`);
     await until(async () => (await remote.services())[0]!.servers.some(({ active }) => active === 1), "a connection");
     const busy = (await remote.services())[0]!.servers.find(({ active }) => active === 1)!;
