@@ -15,7 +15,7 @@ import { findAddress4 } from "./table/address";
 import { now, setting, setWord, word } from "./table/memory";
 import { isOurs4, isOurs6 } from "./table/ours";
 import { findRoute } from "./table/route";
-import { giveSlot } from "./table/slot";
+import { gather, giveSlot } from "./table/slot";
 import { destinationAt, packetLength, routeTo, sourceAt } from "./transmit";
 import { transportChecksumIsRight } from "./verify";
 import { copy16, isZero16, load16, load32, store16, store32 } from "./wire/bytes";
@@ -111,6 +111,7 @@ export function complain(slot: usize, type: u32, code: u32, info: u32): void {
   const family = <u32>load<u8>(slot, Slot.FAMILY);
   const reply = newPacket(family, slot);
   if (reply === 0) return;
+  gather(slot);
   const ip = <usize>load<u32>(reply, Slot.IP);
   const about = <usize>load<u32>(slot, Slot.IP);
   const sender = sourceAt(slot);
@@ -262,94 +263,47 @@ export function reset(slot: usize): i32 {
   const sequence = acked ? load32(tcp + Tcp.ACKNOWLEDGEMENT) : 0;
   const length = <u32>(end - tcp - header) + (flags & Tcp.SYN ? 1 : 0) + (flags & Tcp.FIN ? 1 : 0);
   const acknowledgement = acked ? 0 : load32(tcp + Tcp.SEQUENCE) + length;
-  return finishSegment(slot, answerSegment(slot, sequence, acknowledgement, acked ? Tcp.RST : Tcp.RST | Tcp.ACK, 0));
-}
-
-/** The same, the segment itself staying the caller's; only as often as ICMP errors are sent. */
-export function resetApart(slot: usize): void {
-  const ip = <usize>load<u32>(slot, Slot.IP);
-  const tcp = <usize>load<u32>(slot, Slot.TRANSPORT);
-  const end = <usize>load<u32>(slot, Slot.END);
-  const header = <usize>Tcp.headerLength(tcp);
-  if (header < <usize>Tcp.SIZE || tcp + header > end || (Tcp.flags(tcp) & Tcp.RST) !== 0) return;
-  if (!mayComplain() || !transportChecksumIsRight(slot)) return;
-  const flags = Tcp.flags(tcp);
-  const acked = (flags & Tcp.ACK) !== 0;
-  const length = <u32>(end - tcp - header) + (flags & Tcp.SYN ? 1 : 0) + (flags & Tcp.FIN ? 1 : 0);
-  const sequence = acked ? load32(tcp + Tcp.ACKNOWLEDGEMENT) : 0;
-  const acknowledgement = acked ? 0 : load32(tcp + Tcp.SEQUENCE) + length;
-  const reply = newPacket(<u32>load<u8>(slot, Slot.FAMILY), slot);
-  if (reply === 0) return;
-  const copy = <usize>load<u32>(reply, Slot.IP);
-  const size = tcp + Tcp.SIZE - ip;
-  memory.copy(copy, ip, size);
-  store<u32>(reply, <u32>(copy + (tcp - ip)), Slot.TRANSPORT);
-  store<u8>(reply, Protocol.TCP, Slot.PROTOCOL);
-  store<u32>(reply, load<u32>(slot, Slot.PORT_IN), Slot.PORT_IN);
-  finishSegment(reply, answerSegment(reply, sequence, acknowledgement, acked ? Tcp.RST : Tcp.RST | Tcp.ACK, 0));
-}
-
-/**
- * Turns a segment into its answer: headers without options. Returns where options go; finishSegment() MUST follow.
- */
-export function answerSegment(slot: usize, sequence: u32, acknowledgement: u32, flags: u32, window: u32): usize {
-  const ip = <usize>load<u32>(slot, Slot.IP);
-  const tcp = <usize>load<u32>(slot, Slot.TRANSPORT);
-  const four = load<u8>(slot, Slot.FAMILY) === 4;
-  // IP options and extension headers are not repeated: the TCP header follows the IP header at once.
-  const answer = ip + (four ? Ipv4.SIZE : Ipv6.SIZE);
   const ports = load<u32>(tcp);
   swapAddresses(slot);
-  store<u32>(answer, (ports >> 16) | (ports << 16));
-  store32(answer + Tcp.SEQUENCE, sequence);
-  store32(answer + Tcp.ACKNOWLEDGEMENT, acknowledgement);
-  store<u8>(answer, <u8>flags, Tcp.FLAGS);
-  store<u32>(answer, 0, Tcp.WINDOW);
-  store16(answer + Tcp.WINDOW, window);
-  store<u16>(answer, 0, Tcp.URGENT);
-  if (four) {
-    store<u8>(ip, 0x45);
-    store<u8>(ip, 0, Ipv4.TOS);
-    store<u16>(ip, 0, Ipv4.ID);
-    store16(ip + Ipv4.FRAGMENT, Ipv4.DF);
-    store<u8>(ip, 64, Ipv4.TTL);
-  } else {
-    store<u32>(ip, 0x60);
-    store<u8>(ip, Protocol.TCP, Ipv6.NEXT_HEADER);
-    store<u8>(ip, 64, Ipv6.HOP_LIMIT);
-  }
-  store<u32>(slot, <u32>answer, Slot.TRANSPORT);
-  return answer + Tcp.SIZE;
-}
-
-/** Sends what answerSegment() began; its options end at `end`. */
-export function finishSegment(slot: usize, end: usize): i32 {
-  sealSegment(slot, end);
+  bareSegment(slot, (ports >> 16) | (ports << 16), sequence, acknowledgement, acked ? Tcp.RST : Tcp.RST | Tcp.ACK);
   return answerInPlace(slot, Verdict.LOCAL);
 }
 
 /**
- * A TCP segment without data whose header ends at `end`: lengths and checksums, whatever they were; no offload is left.
+ * A segment of the core's own without options or data, between addresses that are there: its TCP header follows the IP
+ * header at once. Ports as they lie in the header.
  */
-export function sealSegment(slot: usize, end: usize): void {
+export function bareSegment(slot: usize, ports: u32, sequence: u32, acknowledgement: u32, flags: u32): void {
   const ip = <usize>load<u32>(slot, Slot.IP);
-  const tcp = <usize>load<u32>(slot, Slot.TRANSPORT);
-  const length = <u32>(end - tcp);
-  clearVnet(slot);
-  store<u16>(slot, 0, Slot.FRAGMENT_LARGEST);
-  store<u32>(slot, <u32>end, Slot.END);
-  store<u8>(tcp, <u8>((length >> 2) << 4), Tcp.OFFSET);
+  const four = load<u8>(slot, Slot.FAMILY) === 4;
+  const answer = ip + (four ? Ipv4.SIZE : Ipv6.SIZE);
+  store<u32>(answer, ports);
+  store32(answer + Tcp.SEQUENCE, sequence);
+  store32(answer + Tcp.ACKNOWLEDGEMENT, acknowledgement);
+  store<u8>(answer, (Tcp.SIZE / 4) << 4, Tcp.OFFSET);
+  store<u8>(answer, <u8>flags, Tcp.FLAGS);
+  store<u32>(answer, 0, Tcp.WINDOW);
+  store<u32>(answer, 0, Tcp.CHECKSUM);
   let pseudo: u64;
-  if (load<u8>(slot, Slot.FAMILY) === 4) {
-    Ipv4.setTotalLength(ip, <u32>(end - ip));
+  if (four) {
+    store<u16>(ip, 0x45);
+    Ipv4.setTotalLength(ip, Ipv4.SIZE + Tcp.SIZE);
+    store<u16>(ip, 0, Ipv4.ID);
+    store16(ip + Ipv4.FRAGMENT, Ipv4.DF);
+    store<u8>(ip, 64, Ipv4.TTL);
+    store<u8>(ip, Protocol.TCP, Ipv4.PROTOCOL);
     Ipv4.seal(ip);
-    pseudo = pseudo4(load<u32>(ip, Ipv4.SOURCE), load<u32>(ip, Ipv4.DESTINATION), Protocol.TCP, length);
+    pseudo = pseudo4(load<u32>(ip, Ipv4.SOURCE), load<u32>(ip, Ipv4.DESTINATION), Protocol.TCP, Tcp.SIZE);
   } else {
-    store16(ip + Ipv6.PAYLOAD_LENGTH, <u32>(end - ip) - Ipv6.SIZE);
-    pseudo = pseudo6(ip + Ipv6.SOURCE, ip + Ipv6.DESTINATION, Protocol.TCP, length);
+    store<u32>(ip, 0x60);
+    store16(ip + Ipv6.PAYLOAD_LENGTH, Tcp.SIZE);
+    store<u8>(ip, Protocol.TCP, Ipv6.NEXT_HEADER);
+    store<u8>(ip, 64, Ipv6.HOP_LIMIT);
+    pseudo = pseudo6(ip + Ipv6.SOURCE, ip + Ipv6.DESTINATION, Protocol.TCP, Tcp.SIZE);
   }
-  store<u16>(tcp, 0, Tcp.CHECKSUM);
-  store<u16>(tcp, <u16>checksum(tcp, length, pseudo), Tcp.CHECKSUM);
+  store<u16>(answer, <u16>checksum(answer, Tcp.SIZE, pseudo), Tcp.CHECKSUM);
+  store<u32>(slot, <u32>answer, Slot.TRANSPORT);
+  store<u32>(slot, <u32>(answer + Tcp.SIZE), Slot.END);
 }
 
 /** Echo and timestamp requests to one of our addresses. */

@@ -1,6 +1,7 @@
 /** Control calls: arguments in the request record, results as record addresses, 0, or -errno. Callers hold the lock. */
 
 import { announceRecord } from "./announce";
+import { beginSweep } from "./failure";
 import * as Address from "./layout/address";
 import * as Errno from "./layout/errno";
 import * as Forwarding from "./layout/forwarding";
@@ -15,11 +16,10 @@ import * as Setting from "./layout/setting";
 import * as Stats from "./layout/stats";
 import { ensureNeighbour, flushNeighbours, forgetNeighbour } from "./neighbour";
 import { serverAdded, serverEdited, serverRemoved, start, stop } from "./scheduler/index";
-import { forgetAbilities } from "./syn-proxy";
 import { dropIfUnused, ensureAddress, findAddress } from "./table/address";
-import { fillBucket } from "./table/bucket";
 import { offerLocal, withdrawLocal } from "./table/local";
 import { now, setSetting, setting, setWord, word } from "./table/memory";
+import { acquit } from "./table/outcome";
 import { findPort } from "./table/port";
 import { insertRoute, mask4, nextRoute, removeRoute } from "./table/route";
 import {
@@ -39,8 +39,6 @@ import { isMulticast } from "./wire/ipv4";
 import * as Ipv6 from "./wire/ipv6";
 
 const ZERO: usize = Memory.LAYOUT_BASE + Memory.ZERO;
-/** What a token bucket can count (table/bucket). */
-const RATE_MOST: u32 = 10_000_000;
 
 function request(): usize {
   return <usize>word(Memory.REQUEST_BASE);
@@ -181,30 +179,18 @@ export function serviceEdit(): u32 {
   return <u32>service;
 }
 
-/** SYN proxy and limits of the requested service (0: none), with rates a second of at most RATE_MOST. */
-export function serviceGuard(mode: u32, connections: u32, rate: u32, ofSource: u32, sourceRate: u32): u32 {
-  const service = requested();
-  if (service === 0) return fail(Errno.ESRCH);
-  if (mode > <u32>Service.PROXY_AUTO || rate > RATE_MOST || sourceRate > RATE_MOST) return fail(Errno.EINVAL);
-  store<u8>(service, <u8>mode, Service.PROXY_MODE);
-  store<u32>(service, connections, Service.LIMIT_CONNECTIONS);
-  if (rate !== load<u32>(service, Service.LIMIT_RATE)) fillBucket(service + Service.RATE_BUCKET, rate);
-  store<u32>(service, rate, Service.LIMIT_RATE);
-  store<u32>(service, ofSource, Service.SOURCE_CONNECTIONS);
-  store<u32>(service, sourceRate, Service.SOURCE_RATE);
-  return 0;
-}
-
-/** Connections of servers that are gone will be looked for, where that is asked for. */
-function sweep(): void {
-  if (setting(Setting.EXPIRE_NODEST_CONN) !== 0) setWord(Memory.SWEEP, word(Memory.CONNECTION_HIGH));
+/** Connections of servers that are gone or failed will be looked for, where that is asked for. */
+function sweep(failure: i32): void {
+  if (failure >= Server.FAILURE_RESET || setting(Setting.EXPIRE_NODEST_CONN) !== 0) beginSweep();
 }
 
 function dropServer(service: usize, server: usize): void {
+  const failure = <u8>load<u32>(request(), Request.FAILURE);
   detachServer(service, server);
   retire(server);
+  store<u8>(server, failure, Server.FAILURE);
   serverRemoved(service, server);
-  sweep();
+  sweep(failure);
 }
 
 function dropService(service: usize): void {
@@ -216,7 +202,7 @@ function dropService(service: usize): void {
     retire(server);
   }
   disown(service);
-  sweep();
+  sweep(Server.FAILURE_NONE);
   leaveVirtual(service);
   unlinkService(service);
   freeService(service);
@@ -267,22 +253,21 @@ function fillServer(server: usize): void {
   store<u32>(server, flags, Server.FLAGS);
   store<u32>(server, upper, Server.UPPER);
   store<u32>(server, load<u32>(at, Request.LOWER), Server.LOWER);
+  // Whoever says what a server is to be knows what was held against it.
+  acquit(server);
+  const failure = <u8>load<u32>(at, Request.FAILURE);
+  store<u8>(server, failure, Server.FAILURE);
+  if (<i32>failure >= Server.FAILURE_RESET) beginSweep();
 }
 
-/** What is known of a service's servers together: their weights, and those that have no part in the SYN proxy. */
 function sumWeights(service: usize): void {
   let total: u32 = 0;
-  let unfit: u32 = 0;
   let server = <usize>load<u32>(service, Service.SERVERS_HEAD);
   while (server !== 0) {
     total += load<u32>(server, Server.WEIGHT);
-    const method = <i32>load<u32>(server, Server.FORWARDING);
-    if (method !== Forwarding.NAT && method !== Forwarding.FULL_NAT) unfit++;
     server = <usize>load<u32>(server, Server.NEXT);
   }
   store<u32>(service, total, Service.WEIGHT_SUM);
-  store<u16>(service, unfit > 0xffff ? 0xffff : <u16>unfit, Service.PROXY_UNFIT);
-  forgetAbilities(service);
 }
 
 /** What a server's values must be, in the order in which the kernel looks. */
@@ -365,6 +350,22 @@ export function serverRemove(): u32 {
   sumWeights(service);
   changed();
   return 0;
+}
+
+/** Passive checks of a server: how many refusals and silences in a window make it suspect; 0 for all: none. */
+export function serverWatch(): u32 {
+  const service = requested();
+  if (service === 0) return fail(Errno.ESRCH);
+  const server = requestedServer(service);
+  if (server === 0) return fail(Errno.ENOENT);
+  const at = request();
+  const window = load<u32>(at, Request.WINDOW);
+  if (window !== load<u32>(server, Server.WINDOW)) store<u32>(server, now() - window - 1, Server.WINDOW_SINCE);
+  store<u32>(server, window, Server.WINDOW);
+  store<u16>(server, <u16>load<u32>(at, Request.REFUSED_LIMIT), Server.REFUSED_LIMIT);
+  store<u16>(server, <u16>load<u32>(at, Request.UNANSWERED_LIMIT), Server.UNANSWERED_LIMIT);
+  if (window === 0) acquit(server);
+  return <u32>server;
 }
 
 function zeroOne(service: usize): void {

@@ -9,7 +9,7 @@ import * as Memory from "./layout/memory";
 import * as Reason from "./layout/reason";
 import * as Slot from "./layout/slot";
 import { setWord, word } from "./table/memory";
-import { copyContext, freeSlots, pieceSize, slotsFor, takePiece } from "./table/slot";
+import { copyContext, freeSlots, gather, pieceSize, slotsFor, takePiece } from "./table/slot";
 import { nextBit } from "./wire/bitmap";
 import { store16 } from "./wire/bytes";
 import * as Ipv4 from "./wire/ipv4";
@@ -40,6 +40,7 @@ export function needsFragments(slot: usize, mtu: u32): bool {
  * stays as it was (but for a checksum completed) and slot.REASON says why.
  */
 export function fragment4(slot: usize, mtu: u32): usize {
+  gather(slot);
   completeChecksum(slot);
   const ip = <usize>load<u32>(slot, Slot.IP);
   const header = Ipv4.headerLength(ip);
@@ -89,6 +90,7 @@ export function fragment4(slot: usize, mtu: u32): usize {
  * belong to every fragment (hop-by-hop, routing) are found here. A packet that fits whole leaves unfragmented.
  */
 export function fragment6(slot: usize, mtu: u32): usize {
+  gather(slot);
   completeChecksum(slot);
   const ip = <usize>load<u32>(slot, Slot.IP);
   const end = <usize>load<u32>(slot, Slot.END);

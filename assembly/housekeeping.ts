@@ -2,8 +2,9 @@
 
 import { tickAnnouncements } from "./announce";
 import { hostUnreachable, timeExceeded } from "./answer";
-import { startTimers, sweepConnections, tickConnections } from "./connections";
+import { tickConnections } from "./connections";
 import { tickDefence } from "./defence";
+import { sweepConnections } from "./failure";
 import * as Counters from "./layout/counters";
 import * as Memory from "./layout/memory";
 import * as Reason from "./layout/reason";
@@ -15,7 +16,6 @@ import { countVerdict, tickNeighbours } from "./neighbour";
 import { nextExpiredFragment } from "./reassembly";
 import { tick as tickScheduler } from "./scheduler/index";
 import { drop } from "./send";
-import { askAgain, tickProxy } from "./syn-proxy";
 import { count, now, reached, setWord, word } from "./table/memory";
 import { forgetRetired } from "./table/server";
 import { giveSlot } from "./table/slot";
@@ -26,15 +26,6 @@ const SECOND: u32 = Memory.TICKS_PER_SECOND;
 const ESTIMATE: u32 = 2 * SECOND;
 /** A worker without work looks at the timers this often: milliseconds. */
 const IDLE_MAX: u32 = 1000;
-
-function tickTimers(): void {
-  startTimers();
-  for (;;) {
-    const waiting = tickConnections();
-    if (waiting === 0) return;
-    askAgain(waiting);
-  }
-}
 
 function tickFragments(): void {
   for (;;) {
@@ -89,7 +80,6 @@ function tickSecond(): void {
   let service = <usize>word(Memory.SERVICES_HEAD);
   while (service !== 0) {
     tickScheduler(service);
-    tickProxy(service);
     service = <usize>load<u32>(service, Service.NEXT);
   }
 }
@@ -97,14 +87,16 @@ function tickSecond(): void {
 /** Drives every timer, and says how long a worker may block (header IDLE_MS). */
 export function keepHouse(): void {
   tickAnnouncements();
-  tickTimers();
+  tickConnections();
   sweepConnections();
   endUnreachable();
   tickFragments();
   tickRates();
   tickSecond();
   let idle: u32 = IDLE_MAX;
-  if (word(Memory.WHEEL_DUE) !== 0 || word(Memory.SWEEP) !== 0) {
+  if (word(Memory.SWEEP) !== 0) {
+    idle = 1;
+  } else if (word(Memory.WHEEL_DUE) !== 0) {
     idle = Memory.TICK_MS;
   } else if (word(Memory.NEIGHBOUR_COUNT) !== 0) {
     const left = <i32>(word(Memory.NEIGHBOUR_TICK) - now());

@@ -112,6 +112,14 @@ export function serverRemove(): u32 {
   return result;
 }
 
+/** Passive checks: what makes a server suspect. */
+export function serverWatch(): u32 {
+  holdLock();
+  const result = Control.serverWatch();
+  unhold();
+  return result;
+}
+
 export function flush(): u32 {
   holdLock();
   const result = Control.flush();
@@ -230,14 +238,6 @@ export function announce(): void {
   holdLock();
   Control.announce();
   unhold();
-}
-
-/** SYN proxy and limits of a service: see control.ts. */
-export function serviceGuard(mode: u32, connections: u32, rate: u32, ofSource: u32, sourceRate: u32): u32 {
-  holdLock();
-  const result = Control.serviceGuard(mode, connections, rate, ofSource, sourceRate);
-  unhold();
-  return result;
 }
 
 /** Timers without frames, for a director that has no worker yet. */

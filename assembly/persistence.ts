@@ -13,6 +13,7 @@ import * as Slot from "./layout/slot";
 import { pick } from "./scheduler/index";
 import * as Table from "./table/connection";
 import { now, setting, setWord } from "./table/memory";
+import { isSuspect } from "./table/outcome";
 import { FTP_PORT } from "./table/service";
 import { countConnection } from "./table/stats";
 import { copy16 } from "./wire/bytes";
@@ -99,11 +100,16 @@ function findTemplate(
   }
   if (template === 0) return 0;
   const server = <usize>load<u32>(template, Connection.SERVER);
-  if (!isAvailable(server) || isQuiesced(server) || (wanted !== 0 && server !== wanted)) {
+  if (!isAvailable(server) || hasFailed(server) || isQuiesced(server) || (wanted !== 0 && server !== wanted)) {
     invalidateTemplate(template);
     return 0;
   }
   return template;
+}
+
+/** A server whose clients are to go elsewhere at once. */
+function hasFailed(server: usize): bool {
+  return isSuspect(server) || <i32>load<u8>(server, Server.FAILURE) >= Server.FAILURE_RESET;
 }
 
 /** A server of weight 0 whose templates are no longer followed. */

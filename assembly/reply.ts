@@ -4,7 +4,6 @@ import { EMBEDDED, parseEmbedded } from "./embedded";
 import { clampAnswer } from "./forwarding/mss";
 import { rewriteError, toClient } from "./forwarding/nat";
 import { fromServer } from "./helper/ftp";
-import { spliceError, spliceOut } from "./helper/splice";
 import * as Connection from "./layout/connection";
 import * as Forwarding from "./layout/forwarding";
 import * as Protocol from "./layout/protocol";
@@ -15,6 +14,7 @@ import { DIRECTION_OUT } from "./protocol/direction";
 import { hasPorts, isKnown, transition } from "./protocol/index";
 import { noteChange, restart } from "./table/connection";
 import { isEnabled, setting } from "./table/memory";
+import { isEmbryonic, noteRefusal } from "./table/outcome";
 import { countPacketOut } from "./table/stats";
 import { packetLength } from "./transmit";
 import { transportChecksumIsRight } from "./verify";
@@ -55,7 +55,6 @@ export function respond(slot: usize, connection: usize): i32 {
     const reason = fromServer(slot, connection);
     if (reason !== 0) return reason;
   }
-  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_PROXY) !== 0) spliceOut(slot, connection);
   if (isNat(connection)) toClient(slot, connection);
   noteAnswer(slot, connection);
   if (isTunnel(connection) && setting(Setting.MSS_CLAMP) !== 0) clampAnswer(slot, connection);
@@ -98,10 +97,24 @@ export function respondError(slot: usize): i32 {
   if (turned) connection = answered(EMBEDDED, true);
   if (connection === 0) return RELATED;
   if (!transportChecksumIsRight(slot)) return REFUSED;
-  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_PROXY) !== 0) spliceError(EMBEDDED, connection, true);
-  if (isNat(connection)) rewriteError(slot, EMBEDDED, connection, true);
+  if (isNat(connection)) {
+    noteUnreachable(icmp, load<u8>(slot, Slot.FAMILY) === 4, connection);
+    rewriteError(slot, EMBEDDED, connection, true);
+  }
   countPacketOut(<usize>load<u32>(connection, Connection.SERVER), packetLength(slot));
   return turned ? TURNED : RELATED;
+}
+
+/** A server, or somebody on the way to it, says that it cannot have what its client sent. */
+function noteUnreachable(icmp: usize, four: bool, connection: usize): void {
+  const type = <i32>load<u8>(icmp, Icmp.TYPE);
+  if (
+    four
+      ? type !== Icmp.UNREACHABLE || load<u8>(icmp, Icmp.CODE) === Icmp.FRAGMENTATION_NEEDED
+      : type !== Icmp.V6_UNREACHABLE
+  )
+    return;
+  if (load<u8>(connection, Connection.PROTOCOL) === Protocol.UDP || isEmbryonic(connection)) noteRefusal(connection);
 }
 
 /** A packet that the director itself sends may be the answer of a real server that it is. */

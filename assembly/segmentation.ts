@@ -1,15 +1,16 @@
 /**
  * Super-frames (vnet GSO) cut into the segments that a network without offload carries.
  *
- * The given slot becomes the first segment; the others are copied. A super-frame for a tunnel is segmented first, then
- * each segment gets its own outer headers.
+ * The given slot becomes the first segment. The others are headers of their own, and a range of its bytes: nothing of
+ * the payload is copied but where somebody must read a segment whole (table/slot, gather). A super-frame for a tunnel
+ * is segmented first, then each segment gets its own outer headers.
  */
 import * as Port from "./layout/port";
 import * as Reason from "./layout/reason";
 import * as Slot from "./layout/slot";
-import { copyContext, freeSlots, pieceSize, slotsFor, takePiece } from "./table/slot";
+import { copyContext, freeSlots, pieceSize, setBody, slotsFor, takePiece } from "./table/slot";
 import { load16, load32, store16, store32 } from "./wire/bytes";
-import { checksum, pseudo4, pseudo6 } from "./wire/checksum";
+import { checksum, pseudo4, pseudo6, sum } from "./wire/checksum";
 import * as Ipv4 from "./wire/ipv4";
 import * as Ipv6 from "./wire/ipv6";
 import { completeChecksum } from "./wire/offload";
@@ -59,16 +60,19 @@ export function segment(slot: usize): usize {
   if (header < <u32>Udp.SIZE || data > end) return refuse(slot, Reason.VNET_HEADER_BAD);
   const total = <u32>(end - data);
   const count: u32 = total === 0 ? 1 : (total + size - 1) / size;
+  // Room for the payload, too: some need it there (a second fragmentation, an ICMP error, a tunnel's checksum).
   const room = pieceSize(<u32>(data - vnet) + size);
   if (slotsFor(count - 1, room) > freeSlots()) return refuse(slot, Reason.SLOTS_EXHAUSTED);
 
   clearVnet(vnet);
+  store<u32>(slot, <u32>slot, Slot.HOME);
+  store<u32>(slot, 1, Slot.PIECES);
   let tail = slot;
   let piece: usize = 0;
   for (let i: u32 = 1; i < count; i++) {
     const offset = i * size;
     piece = takePiece(piece, room);
-    copySegment(piece, slot, vnet, data, offset, offset + size < total ? size : total - offset);
+    copyHeaders(piece, slot, vnet, data, offset, offset + size < total ? size : total - offset);
     finish(piece, isTcp, i, offset, i + 1 === count);
     store<u32>(tail, <u32>piece, Slot.NEXT);
     tail = piece;
@@ -90,14 +94,14 @@ function clearVnet(vnet: usize): void {
   store<u32>(vnet, 0, 8);
 }
 
-/** Makes `piece` the headers, which end at `data`, and `length` bytes of payload from `offset`. */
-function copySegment(piece: usize, slot: usize, frame: usize, data: usize, offset: u32, length: u32): void {
+/** Makes `piece` the headers, which end at `data`, its body `length` bytes of payload from `offset`. */
+function copyHeaders(piece: usize, slot: usize, frame: usize, data: usize, offset: u32, length: u32): void {
   const to = <usize>load<u32>(piece, Slot.FRAME);
   const headers = data - frame;
   memory.copy(to, frame, headers);
-  memory.copy(to + headers, data + <usize>offset, <usize>length);
   copyContext(piece, slot);
-  store<u32>(piece, <u32>(headers + <usize>length), Slot.LENGTH);
+  setBody(piece, slot, data + <usize>offset, length);
+  store<u32>(piece, <u32>headers, Slot.LENGTH);
   store<u32>(piece, <u32>(to + headers + <usize>length), Slot.END);
   move(piece, slot, Slot.ETHERNET, frame, to);
   move(piece, slot, Slot.IP, frame, to);
@@ -139,6 +143,9 @@ function finish(slot: usize, isTcp: bool, index: u32, offset: u32, isLast: bool)
     pseudo = pseudo4(load<u32>(ip, Ipv4.SOURCE), load<u32>(ip, Ipv4.DESTINATION), protocol, length);
   }
   store<u16>(field, 0);
-  const check = checksum(transport, length, pseudo);
+  const elsewhere = load<u32>(slot, Slot.BODY_LENGTH);
+  // Headers are of an even length: the sum of what lies elsewhere is simply more of it.
+  const rest: u64 = elsewhere === 0 ? 0 : sum(<usize>load<u32>(slot, Slot.BODY), elsewhere);
+  const check = checksum(transport, length - elsewhere, pseudo + rest);
   store<u16>(field, check === 0 ? 0xffff : <u16>check);
 }

@@ -53,7 +53,8 @@ export function sealLink(slot: usize, port: usize, mac: usize): void {
     }
     store<u32>(slot, <u32>moved, Slot.FRAME);
   }
-  store<u32>(slot, load<u32>(slot, Slot.END) - <u32>(start - Vnet.SIZE), Slot.LENGTH);
+  const whole = load<u32>(slot, Slot.END) - <u32>(start - Vnet.SIZE);
+  store<u32>(slot, whole - load<u32>(slot, Slot.BODY_LENGTH), Slot.LENGTH);
   if (!linked) return;
   store<u32>(slot, <u32>start, Slot.ETHERNET);
   copyMac(start, mac);
@@ -72,7 +73,8 @@ export function enqueue(slot: usize, port: usize): i32 {
   count(Counters.FRAMES_OUT, 1);
   countAt(queue + Worker.FRAMES_OUT, 1);
   countAt(port + Port.FRAMES_OUT, 1);
-  countAt(port + Port.BYTES_OUT, <u64>(load<u32>(slot, Slot.LENGTH) - Vnet.SIZE));
+  const length = load<u32>(slot, Slot.LENGTH) + load<u32>(slot, Slot.BODY_LENGTH);
+  countAt(port + Port.BYTES_OUT, <u64>(length - Vnet.SIZE));
   return Verdict.FORWARD;
 }
 

@@ -11,7 +11,7 @@ import * as Reason from "../layout/reason";
 import * as Server from "../layout/server";
 import * as Slot from "../layout/slot";
 import { setWord, word } from "../table/memory";
-import { headroom } from "../table/slot";
+import { gather, headroom } from "../table/slot";
 import { copy16, store16 } from "../wire/bytes";
 import { checksum, pseudo4, pseudo6 } from "../wire/checksum";
 import * as Ethernet from "../wire/ethernet";
@@ -61,6 +61,7 @@ export function encapsulate(slot: usize, server: usize, source: usize, mayForbid
   const outerSize: u32 = isV6 ? Ipv6.SIZE : Ipv4.SIZE;
   if (length + shim + (isV6 ? 0 : outerSize) > 0xffff) return refuse(slot, Reason.MTU_EXCEEDED);
   if (outerSize + shim > headroom(slot)) return refuse(slot, Reason.FRAME_OVERSIZED);
+  if (sumsPayload(server)) gather(slot);
 
   const frame = <usize>load<u32>(slot, Slot.FRAME);
   const prefix = inner - frame;
@@ -141,7 +142,7 @@ export function encapsulate(slot: usize, server: usize, source: usize, mayForbid
   const ethernet = load<u32>(slot, Slot.ETHERNET);
   if (ethernet !== 0) store<u32>(slot, ethernet - <u32>(frame - moved), Slot.ETHERNET);
   store<u32>(slot, <u32>moved, Slot.FRAME);
-  store<u32>(slot, <u32>(end - moved), Slot.LENGTH);
+  store<u32>(slot, <u32>(end - moved) - load<u32>(slot, Slot.BODY_LENGTH), Slot.LENGTH);
   store<u32>(slot, <u32>outer, Slot.IP);
   store<u32>(slot, <u32>payload, Slot.TRANSPORT);
   store<u8>(slot, isV6 ? 6 : 4, Slot.FAMILY);
@@ -154,6 +155,12 @@ export function encapsulate(slot: usize, server: usize, source: usize, mayForbid
 function refuse(slot: usize, reason: u32): bool {
   store<u8>(slot, <u8>reason, Slot.REASON);
   return false;
+}
+
+/** Whether the tunnel's own header has a checksum over all that it carries. */
+function sumsPayload(server: usize): bool {
+  const flags = <u32>load<u8>(server, Server.TUNNEL_FLAGS);
+  return (flags & (Forwarding.TUNNEL_CHECKSUM | Forwarding.TUNNEL_REMOTE_CHECKSUM)) !== 0;
 }
 
 /** Bytes between the outer IP header and the packet. */

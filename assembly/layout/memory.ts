@@ -198,6 +198,8 @@ export const FREE_LOCAL = 1152;
 export const LOCAL_HIGH = 1156;
 export const FULL_NAT_COUNT = 1160;
 export const REFUSAL = 1164;
+/** Passive checks: how many servers have become suspect so far. */
+export const SUSPECTS = 2176;
 /** 16 bytes: the server that local ports are looked for. A connection is pushed out while others use SCRATCH. */
 export const LOCAL_SERVER = 1168;
 /** Whether changes of connections are noted in CHANGED. */
@@ -207,26 +209,3 @@ export const STATE_LENGTH = 2564;
 /** Since a restoration began: connections that came back, and entries and connections that could not. */
 export const RESTORED = 2568;
 export const RESTORE_REFUSED = 2572;
-/** SYN cookies: what the next key is made of, this key and the one before (16 bytes each), and when it changes. */
-export const COOKIE_SECRET = 2688;
-export const COOKIE_KEY = 2704;
-export const COOKIE_KEY_BEFORE = 2720;
-export const COOKIE_DUE = 2736;
-export const COOKIE_EPOCH = 2740;
-/** 48 bytes that are hashed. */
-export const COOKIE_TEXT = 2752;
-/** Timers that this breath may still look at. */
-export const TIMERS_LEFT = 2800;
-/** When the full table is searched again for a connection to spare, after a search in vain. */
-export const EVICT_AFTER = 2804;
-/** Buckets (table/bucket): ICMP errors about sizes, and RST that the director makes of its own accord. */
-export const SIZE_BUCKET = 2808;
-export const RESET_BUCKET = 2816;
-/** Where clients come from (layout/source). */
-export const SOURCES_BASE = 240;
-export const SOURCES_CAPACITY = 244;
-/** Options of the TCP header that was read last (wire/tcp-options). */
-export const TCP_OPTIONS = 2832;
-/** Key and text (24 bytes) of the hash that sources are known by. */
-export const SOURCE_KEY = 2864;
-export const SOURCE_TEXT = 2880;

@@ -33,3 +33,9 @@ export const GATEWAY = 144;
 export const SOURCE = 160;
 /** Connection search: client address and port in ADDRESS and PORT, virtual in SERVER_*. */
 export const LIMIT = 176;
+/** Of a server that is removed or edited because it failed: layout/server FAILURE_*. */
+export const FAILURE = 184;
+/** Passive checks: layout/server. The window in ticks. */
+export const REFUSED_LIMIT = 188;
+export const UNANSWERED_LIMIT = 192;
+export const WINDOW = 196;

@@ -51,6 +51,32 @@ export const WAY = 256;
 export const WAY_GENERATION = 260;
 export const WAY_LOCAL = 1;
 
+/**
+ * What its clients met, for whoever looks (u64 each): connections that it refused, and those that it left without an
+ * answer until the client asked again or gave up. Only answers that pass by here tell: NAT and full NAT.
+ */
+export const REFUSED = 272;
+export const UNANSWERED = 280;
+/** Passive checks: how many of each within a window (ticks) make it suspect; 0: any number may be. */
+export const WINDOW = 288;
+/** When the window began, and what was seen in it. */
+export const WINDOW_SINCE = 292;
+export const REFUSED_LIMIT = 296;
+export const UNANSWERED_LIMIT = 298;
+export const REFUSED_SEEN = 300;
+export const UNANSWERED_SEEN = 302;
+/** It failed, and this is to become of its connections: FAILURE_*. */
+export const FAILURE = 304;
+
+/** As the settings have it (expire_nodest_conn, reschedule). */
+export const FAILURE_NONE = 0;
+/** They go on, though the server may be gone from its service. */
+export const FAILURE_KEEP = 1;
+/** Clients are told that they are over. */
+export const FAILURE_RESET = 2;
+/** Those that were not established yet are scheduled anew, the others go on. */
+export const FAILURE_RESCHEDULE = 3;
+
 export const ROUTE_NONE = 0;
 export const ROUTE_PLAIN = 1;
 export const ROUTE_DIRECT = 2;
@@ -61,3 +87,5 @@ export const STATE_REMOVED = 2;
 
 export const FLAG_AVAILABLE = 1;
 export const FLAG_OVERLOAD = 2;
+/** Its clients met too many failures (passive checks): no new connections until somebody has changed it. */
+export const FLAG_SUSPECT = 4;

@@ -40,7 +40,10 @@ export const REASON = 65;
 export const FRAGMENT_LARGEST = 66;
 /** Hash of the packet's tuple, good once when HINT says of which side (two-pass batches). */
 export const HASH = 68;
-/** More bytes that follow the frame on the wire (segments of a super-frame): address and length. */
+/**
+ * Bytes that follow the frame on the wire but lie elsewhere (segments of a super-frame): address and length. LENGTH is
+ * without them; END is where the packet would end if they lay behind the frame, and there is room for them.
+ */
 export const BODY = 72;
 export const BODY_LENGTH = 76;
 /** MTU of the way out. */
@@ -61,6 +64,9 @@ export const PIECES = 112;
 
 export const HINT = 116;
 
+/** The super-frame's slot that BODY lies in: it is free again when the last of those is that point into it. */
+export const BODY_HOME = 120;
+
 export const DESCRIPTOR_SIZE = 128;
 
 // FLAGS
@@ -78,7 +84,5 @@ export const GENERATED = 16;
 export const TRIMMED = 32;
 /** IP and TRANSPORT are those of a packet quoted in an ICMP error: its destination is the client. */
 export const REVERSED = 64;
-/** SYN proxy: the segment is in its client's numbers already. */
-export const SPLICED = 128;
 /** Length of the Ethernet header with its tags, as it came in. */
 export const LINK_LENGTH = 104;

@@ -8,7 +8,8 @@ import * as Setting from "../layout/setting";
 import * as State from "../layout/state";
 import { noteChange } from "../table/connection";
 import { setting, word } from "../table/memory";
-import { countHalfOpen, countHandshake, setActive } from "../table/server";
+import { noteAnswer, noteRefusal } from "../table/outcome";
+import { setActive } from "../table/server";
 import * as Tcp from "../wire/tcp";
 import { assureControl } from "./control";
 import { DIRECTION_OUT } from "./direction";
@@ -69,8 +70,10 @@ export function isSpare(state: u32): bool {
   return state !== State.TCP_ESTABLISHED;
 }
 
+const RESET: i32 = 3;
+
 function event(flags: u32): i32 {
-  if ((flags & Tcp.RST) !== 0) return 3;
+  if ((flags & Tcp.RST) !== 0) return RESET;
   if ((flags & Tcp.SYN) !== 0) return 0;
   if ((flags & Tcp.FIN) !== 0) return 1;
   if ((flags & Tcp.ACK) !== 0) return 2;
@@ -92,16 +95,13 @@ export function transition(connection: usize, tcp: usize, direction: u32): void 
     const table = word(Memory.SECURE_TCP_ON) !== 0 ? DEFENCE : NORMAL;
     next = <u32>load<u8>(table + <usize>((row + happened) * 11 + state));
   }
+  if (direction === DIRECTION_OUT && (state === State.TCP_SYN_RECV || state === State.TCP_SYNACK)) {
+    if (happened === RESET) noteRefusal(connection);
+    else noteAnswer(connection);
+  }
   if (next !== state) {
     setActive(connection, isActive(next));
     if (next === State.TCP_ESTABLISHED) assureControl(connection);
-    if (state === State.TCP_SYN_RECV) {
-      countHalfOpen(connection, -1);
-      // The proxy has counted what its client brought back.
-      if (next === State.TCP_ESTABLISHED && (flags & Connection.FLAG_PROXY) === 0) countHandshake(connection);
-    } else if (next === State.TCP_SYN_RECV) {
-      countHalfOpen(connection, 1);
-    }
     store<u8>(connection, <u8>next, Connection.STATE);
     noteChange(connection);
   }

@@ -4,7 +4,7 @@ import * as State from "../layout/scheduler-state";
 import * as Setting from "../layout/setting";
 import { now, setting } from "../table/memory";
 import { add, tick as check, find, isBusy, lifetime, remember, remembered, revive } from "./locality";
-import { leastLoaded, weight } from "./servers";
+import { isSuspect, leastLoaded, weight } from "./servers";
 
 export function pick(service: usize, slot: usize): usize {
   let entry = find(service, slot);
@@ -12,7 +12,7 @@ export function pick(service: usize, slot: usize): usize {
     store<u32>(entry, now(), State.CELL_USED);
     const server = remembered(service, entry);
     // An upper threshold does not move a destination away.
-    if (server !== 0 && weight(server) > 0 && !isBusy(service, server)) return server;
+    if (server !== 0 && weight(server) > 0 && !isSuspect(server) && !isBusy(service, server)) return server;
   }
   const server = leastLoaded(service);
   if (server === 0) return 0;

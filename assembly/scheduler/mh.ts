@@ -9,7 +9,7 @@ import * as Service from "../layout/service";
 import * as Slot from "../layout/slot";
 import { swap16 } from "../wire/bytes";
 import { clientAddress, clientPort, foldAddress, isV6, sip } from "./hash";
-import { first, following, greatestDivisor, isAvailable } from "./servers";
+import { first, following, greatestDivisor, isAvailable, isSuspect } from "./servers";
 import { at, refilling } from "./table";
 
 const FALLBACK = Service.FLAG_SCHEDULER_1;
@@ -80,7 +80,7 @@ export function pick(service: usize, slot: usize): usize {
   const hash = sip(key, KEY_PLACE) % SIZE;
   const server = at(service, hash);
   if (server === 0 || isAvailable(server)) return server;
-  if ((flags & FALLBACK) === 0) return 0;
+  if ((flags & FALLBACK) === 0 && !isSuspect(server)) return 0;
   for (let offset: u32 = 0; offset < SIZE; offset++) {
     const other = at(service, sip(((offset + hash) % SIZE) + key, KEY_PLACE) % SIZE);
     if (other === 0) return 0;

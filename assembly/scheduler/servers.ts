@@ -20,9 +20,14 @@ export function weight(server: usize): i32 {
   return load<i32>(server, Server.WEIGHT);
 }
 
-/** At its upper threshold, and not yet back below the lower one. */
+/** At its upper threshold, and not yet back below the lower one; or suspect, which asks for the same. */
 export function isOverloaded(server: usize): bool {
-  return (load<u8>(server, Server.FLAGS) & Server.FLAG_OVERLOAD) !== 0;
+  return (load<u8>(server, Server.FLAGS) & (Server.FLAG_OVERLOAD | Server.FLAG_SUSPECT)) !== 0;
+}
+
+/** Passed over even where a scheduler would rather refuse a client than send it elsewhere. */
+export function isSuspect(server: usize): bool {
+  return (load<u8>(server, Server.FLAGS) & Server.FLAG_SUSPECT) !== 0;
 }
 
 /** May be given a new connection. */

@@ -3,7 +3,7 @@ import * as State from "../layout/scheduler-state";
 import * as Service from "../layout/service";
 import * as Slot from "../layout/slot";
 import { clientAddress, clientPort, foldAddress, isV6, multiplicative } from "./hash";
-import { first, following, isAvailable, weight } from "./servers";
+import { first, following, isAvailable, isSuspect, weight } from "./servers";
 import { at, refilling } from "./table";
 
 const FALLBACK = Service.FLAG_SCHEDULER_1;
@@ -34,7 +34,7 @@ export function pick(service: usize, slot: usize): usize {
   const hash = multiplicative(key, State.HASH_BITS);
   const server = at(service, hash);
   if (server === 0 || isAvailable(server)) return server;
-  if ((flags & FALLBACK) === 0) return 0;
+  if ((flags & FALLBACK) === 0 && !isSuspect(server)) return 0;
   for (let offset: u32 = 0; offset < <u32>State.HASH_SIZE; offset++) {
     // The hash is in the offset already, and is added once more.
     const other = at(service, (((offset + hash) & 255) + hash) & 255);

@@ -89,7 +89,10 @@ export function retire(server: usize): void {
 export function disown(service: usize): void {
   let server = <usize>word(Memory.TRASH_HEAD);
   while (server !== 0) {
-    if (<usize>load<u32>(server, Server.SERVICE) === service) store<u32>(server, 0, Server.SERVICE);
+    if (<usize>load<u32>(server, Server.SERVICE) === service) {
+      store<u32>(server, 0, Server.SERVICE);
+      store<u8>(server, Server.FAILURE_NONE, Server.FAILURE);
+    }
     server = <usize>load<u32>(server, Server.NEXT);
   }
 }
@@ -144,6 +147,7 @@ export function bindToService(server: usize, service: usize): void {
   copy16(server + Server.VIRTUAL_ADDRESS, service + Service.ADDRESS);
   if (<usize>load<u32>(server, Server.SERVICE) !== service) {
     memory.fill(server + Server.STATS, 0, 40);
+    memory.fill(server + Server.REFUSED, 0, 16);
     startRates(server + Server.STATS, server + Server.RATES);
   }
 }
@@ -236,23 +240,6 @@ export function unbindConnection(connection: usize): void {
   } else {
     setFlag(server, Server.FLAG_OVERLOAD, false);
   }
-}
-
-/** A connection of its server's service begins (1) or ends (-1) to be half open. */
-export function countHalfOpen(connection: usize, by: i32): void {
-  const server = <usize>load<u32>(connection, Connection.SERVER);
-  const service: usize = server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
-  if (service === 0) return;
-  const held = load<u32>(service, Service.EMBRYONIC);
-  // A server may come back to another service than the one that its connections were counted at.
-  if (by > 0 || held !== 0) store<u32>(service, held + <u32>by, Service.EMBRYONIC);
-}
-
-/** A handshake of its service was completed. */
-export function countHandshake(connection: usize): void {
-  const server = <usize>load<u32>(connection, Connection.SERVER);
-  const service: usize = server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
-  if (service !== 0) store<u32>(service, load<u32>(service, Service.HANDSHAKES) + 1, Service.HANDSHAKES);
 }
 
 /** Moves a connection between the server's active and inactive ones. */

@@ -39,8 +39,16 @@ export function takeSlot(): usize {
   return slot;
 }
 
-/** Ends the ownership of `slot`. Its NEXT is overwritten. A piece's slot is free when its last piece is. */
+/**
+ * Ends the ownership of `slot`. Its NEXT is overwritten. A slot that pieces lie in, or that bodies of segments lie in,
+ * is free when the last of these is.
+ */
 export function giveSlot(slot: usize): void {
+  leaveBody(slot);
+  giveHome(slot);
+}
+
+function giveHome(slot: usize): void {
   const home = <usize>load<u32>(slot, Slot.HOME);
   if (home !== 0) {
     const left = load<u32>(home, Slot.PIECES) - 1;
@@ -51,6 +59,31 @@ export function giveSlot(slot: usize): void {
   store<u32>(slot, word(Memory.FREE_SLOT), Slot.NEXT);
   setWord(Memory.FREE_SLOT, <u32>slot);
   setWord(Memory.FREE_SLOT_COUNT, word(Memory.FREE_SLOT_COUNT) + 1);
+}
+
+/** The frame's further bytes are `length` ones in another slot, which is kept until they are sent or gathered. */
+export function setBody(slot: usize, home: usize, body: usize, length: u32): void {
+  store<u32>(slot, <u32>body, Slot.BODY);
+  store<u32>(slot, length, Slot.BODY_LENGTH);
+  store<u32>(slot, <u32>home, Slot.BODY_HOME);
+  store<u32>(home, load<u32>(home, Slot.PIECES) + 1, Slot.PIECES);
+}
+
+function leaveBody(slot: usize): void {
+  const home = <usize>load<u32>(slot, Slot.BODY_HOME);
+  if (home === 0) return;
+  store<u32>(slot, 0, Slot.BODY_HOME);
+  store<u32>(slot, 0, Slot.BODY_LENGTH);
+  giveHome(home);
+}
+
+/** Copies what lies elsewhere of the packet to where it belongs, for those who read or cut it whole. */
+export function gather(slot: usize): void {
+  const length = <usize>load<u32>(slot, Slot.BODY_LENGTH);
+  if (length === 0) return;
+  memory.copy(<usize>load<u32>(slot, Slot.END) - length, <usize>load<u32>(slot, Slot.BODY), length);
+  store<u32>(slot, load<u32>(slot, Slot.LENGTH) + <u32>length, Slot.LENGTH);
+  leaveBody(slot);
 }
 
 /** Bytes that a piece takes whose frame has `length` bytes. Never so few that an ICMP error would not fit. */

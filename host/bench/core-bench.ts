@@ -40,7 +40,7 @@ export interface CoreRow {
   /** Nanoseconds a packet. */
   readonly wlvs: Figure;
   readonly c?: Figure | undefined;
-  /** wlvs / C. */
+  /** wlvs / C: the median of the rounds' ratios. */
   readonly ratio?: number | undefined;
 }
 
@@ -84,6 +84,7 @@ export async function benchCore(options: CoreOptions): Promise<CoreReport> {
         for (const order of ["warm", "cold"] as const) {
           const mine: number[] = [];
           const theirs: number[] = [];
+          const ratios: number[] = [];
           // Interleaved, so that a machine that is slow for a while is slow for both. The first round is thrown away.
           for (let round = 0; round <= rounds; round++) {
             progress(`${count} connections, ${size} bytes, ${order}: round ${Math.max(round, 1)} of ${rounds}`);
@@ -91,10 +92,12 @@ export async function benchCore(options: CoreOptions): Promise<CoreReport> {
             const other = await c?.measure(size, order, seconds / rounds);
             if (round === 0) continue;
             mine.push(one);
-            if (other !== undefined) theirs.push(other);
+            if (other === undefined) continue;
+            theirs.push(other);
+            ratios.push(one / other);
           }
           const figures = { wlvs: figure(mine), c: c === undefined ? undefined : figure(theirs) };
-          const ratio = figures.c === undefined ? undefined : figures.wlvs.median / figures.c.median;
+          const ratio = figures.c === undefined ? undefined : figure(ratios).median;
           rows.push({ connections: count, size, order, ...figures, ratio });
         }
       }

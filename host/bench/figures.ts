@@ -27,5 +27,5 @@ export function machine(): Machine {
   return { cpu: all[0]?.model.trim() ?? "unknown", cores: all.length, kernel: release(), node: process.version };
 }
 
-/** Says what is being measured now. */
-export type Progress = (text: string) => void;
+/** Says what is being measured now, and how much of all is done where that is known (0 to 1). */
+export type Progress = (text: string, done?: number) => void;

@@ -226,11 +226,14 @@ export async function benchPeers(options: PeersOptions): Promise<PeersReport> {
     progress("all of them: idle");
     const contenders = await describe(lanes);
     const tests: PeersTest[] = [];
-    for (const test of TESTS) {
-      if (!only.includes(test.name)) continue;
+    const chosen = TESTS.filter(({ name }) => only.includes(name));
+    const all = chosen.reduce((sum, { name }) => sum + (rounds + 1) * fielded(lanes, name).length, 0);
+    let done = 0;
+    const step: Progress = (text) => progress(text, done++ / all);
+    for (const test of chosen) {
       const lacks = (test.needs ?? []).filter((command) => !has(command));
       if (lacks.length > 0) missing.push(`${test.title}: ${lacks.join(", ")} not installed`);
-      else tests.push(await runTest(test, stage, lanes, load.path, { seconds, rounds, progress }, missing));
+      else tests.push(await runTest(test, stage, lanes, load.path, { seconds, rounds, progress: step }, missing));
     }
     return { bench: "peers", machine: machine(), seconds, rounds, contenders, tests, missing };
   } catch (error) {
@@ -295,6 +298,11 @@ async function describe(lanes: readonly Lane[]): Promise<PeersContender[]> {
   });
 }
 
+/** Those that take part in a test. */
+function fielded(lanes: readonly Lane[], test: TestName): Lane[] {
+  return lanes.filter(({ contender }) => contender.tests === undefined || contender.tests.includes(test));
+}
+
 async function runTest(
   test: Test,
   stage: Stage,
@@ -303,7 +311,7 @@ async function runTest(
   { seconds, rounds, progress }: { seconds: number; rounds: number; progress: Progress },
   missing: string[],
 ): Promise<PeersTest> {
-  let lanes = all.filter(({ contender }) => contender.tests === undefined || contender.tests.includes(test.name));
+  let lanes = fielded(all, test.name);
   const server = await test.serve(stage, load);
   const results = new Map<Lane, Array<Measured & { cpu: number }>>(lanes.map((lane) => [lane, []]));
   // The first round only warms up, and is short.

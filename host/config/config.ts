@@ -73,6 +73,10 @@ export interface RunConfig {
   readonly timeouts?: Timeouts | undefined;
   /** The file that services and connections outlive a director in. */
   readonly state?: string | undefined;
+  /** The configuration file; undefined: flags alone. */
+  readonly file?: string | undefined;
+  /** Whether a change of that file is applied at once. */
+  readonly watch?: boolean | undefined;
   /** Things to be said once the log is there. */
   readonly warnings: readonly string[];
 }

@@ -1,7 +1,18 @@
 /** A YAML document whose every error names a line. */
-import { isMap, isNode, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument } from "yaml";
+import {
+  type Document,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  visit,
+} from "yaml";
 import type { z } from "zod";
-import { LvsError } from "../errors.js";
+import { LvsError, oneLine } from "../errors.js";
 
 type Path = ReadonlyArray<PropertyKey>;
 
@@ -40,7 +51,7 @@ export class ConfigDocument<T> {
       );
     }
     this.root = document.contents;
-    const result = schema.safeParse(document.toJS() ?? {});
+    const result = schema.safeParse(this.plain(document) ?? {});
     if (!result.success) {
       throw new ConfigError(
         name,
@@ -48,6 +59,19 @@ export class ConfigDocument<T> {
       );
     }
     this.value = result.data;
+  }
+
+  /** Aliases are resolved last: one that names nothing, or too many of them, is noticed only here. */
+  private plain(document: Document): unknown {
+    try {
+      return document.toJS();
+    } catch (error) {
+      const alias = this.lines.linePos(firstAlias(document)).line;
+      const text = /alias count/i.test(oneLine(error))
+        ? "too many aliases"
+        : "an alias (*name) whose &name is not there";
+      throw new ConfigError(this.name, [{ line: alias, text }]);
+    }
   }
 
   /** The line of what a path leads to, or of the nearest thing above it. */
@@ -95,6 +119,19 @@ export class ConfigDocument<T> {
     const place = pathText(path);
     return place === "" ? message : `${place}: ${message}`;
   }
+}
+
+/** Where the first alias without an anchor stands, or the first of all. */
+function firstAlias(document: Document): number {
+  let first: number | undefined;
+  let lost: number | undefined;
+  visit(document, {
+    Alias: (_key, node) => {
+      first ??= node.range?.[0];
+      if (lost === undefined && node.resolve(document) === undefined) lost = node.range?.[0];
+    },
+  });
+  return lost ?? first ?? 0;
 }
 
 function rangeOf(node: unknown): number | undefined {

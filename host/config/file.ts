@@ -5,11 +5,10 @@ import { dirname, resolve } from "node:path";
 import { formatAddress, parseAddress } from "../address.js";
 import { parseSetting, settingName } from "../core/settings.js";
 import { LvsError } from "../errors.js";
-import type { CheckKind, CheckSpec, Timing } from "../health/checker.js";
+import type { CheckKind, CheckSpec, PassiveCheck, Timing } from "../health/checker.js";
 import type { Argv, CheckedServer, ServiceHealth } from "../health/service-health.js";
 import type {
   ForwardingName,
-  Limits,
   ServerConfig,
   ServiceConfig,
   ServiceId,
@@ -24,7 +23,6 @@ import {
   type CheckEntry,
   type FileEntry,
   milliseconds,
-  rateOf,
   type ServerEntry,
   type ServiceEntry,
   file as schema,
@@ -37,6 +35,7 @@ export interface FileConfig {
   readonly steps: readonly SourcedStep[];
   readonly health: readonly ServiceHealth[];
   readonly timeouts: Timeouts | undefined;
+  readonly watch: boolean;
   /** Puts the line to an error that was found later, among tokens and services. */
   locate(error: unknown): unknown;
 }
@@ -48,6 +47,7 @@ const FORWARDING: Readonly<Record<string, ForwardingName>> = {
   fullnat: "fullnat",
 };
 const DEFAULT_TIMING: Timing = { interval: 2000, timeout: 1000, rise: 2, fall: 2, retry: 0, delay: 0 };
+const DEFAULT_PASSIVE = { refused: 1, unanswered: 3, window: 10_000, hold: 10_000 } as const;
 const DEFAULT_PERSISTENCE = 360;
 
 /** Keys that are flags of the same name and take one value. */
@@ -62,7 +62,6 @@ const SCALARS = {
   spin: "spin",
   log_level: "log-level",
   user: "user",
-  syn_proxy: "syn-proxy",
 } as const satisfies Partial<Record<keyof FileEntry, string>>;
 
 export async function readConfigFile(path: string): Promise<FileConfig> {
@@ -83,6 +82,7 @@ export function parseConfigFile(path: string, text: string): FileConfig {
 }
 
 type Path = readonly (string | number)[];
+type ActiveEntry = Exclude<CheckEntry, { type: "passive" }>;
 
 class Reader {
   private readonly path: string;
@@ -132,7 +132,7 @@ class Reader {
     const { tokens, steps, health } = this;
     const { tcp = 0, tcp_fin: tcpFin = 0, udp = 0 } = value.timeouts ?? {};
     const timeouts = value.timeouts === undefined ? undefined : { tcp, tcpFin, udp };
-    return { tokens, steps, health, timeouts, locate: (error) => this.locate(error) };
+    return { tokens, steps, health, timeouts, watch: value.watch ?? true, locate: (error) => this.locate(error) };
   }
 
   private wrong(path: Path, text: string): void {
@@ -239,11 +239,7 @@ class Reader {
       persistenceEngine: entry.engine,
       onePacket: entry.one_packet ?? false,
       schedulerFlags: flags,
-      synProxy: entry.syn_proxy,
-      limits: entry.limits === undefined ? undefined : limitsOf(entry.limits),
     };
-    if (entry.syn_proxy !== undefined && !("mark" in id) && id.protocol !== "tcp")
-      this.wrong([...path, "syn_proxy"], `it is for TCP, not for ${id.protocol}`);
     this.steps.push({ from: this.source(path), step: { do: "addService", service } });
     const servers = new Set<string>();
     const checked: CheckedServer[] = [];
@@ -254,15 +250,13 @@ class Reader {
       const name = `${server.id.address} ${server.id.port}`;
       if (servers.has(name)) this.wrong(place, `${one.rip} is there twice`);
       servers.add(name);
-      if (entry.syn_proxy !== undefined && entry.syn_proxy !== "off" && !isSeen(server.forwarding)) {
-        this.wrong(place, `syn_proxy: ${entry.syn_proxy} needs mode nat or fullnat: other answers do not come by here`);
-      }
       this.steps.push({ from: this.source(place), step: { do: "addServer", service: id, server } });
       const given = one.check ?? entry.check;
       if (given === undefined || given === false) continue;
       const checkPlace = one.check === undefined ? [...path, "check"] : [...place, "check"];
       const checks = listOf(given).flatMap((entry, number) => {
         const itsPlace = Array.isArray(given) ? [...checkPlace, number] : checkPlace;
+        if (entry.type === "passive") return this.passive(entry, itsPlace, id, server, one.rip) ?? [];
         const check = this.check(entry, itsPlace);
         const needsPort = check?.type !== "ping" && check?.type !== "command";
         if (check !== undefined && needsPort && check.port === undefined && server.id.port === 0) {
@@ -270,6 +264,8 @@ class Reader {
         }
         return check ?? [];
       });
+      if (checks.filter(({ type }) => type === "passive").length > 1)
+        this.wrong(checkPlace, "one passive check will do");
       checked.push({ server: server.id, checks });
     }
     this.watched(entry, path, id, mode, servers, checked);
@@ -293,7 +289,7 @@ class Reader {
     const quorum = typeof entry.quorum === "number" ? { weight: entry.quorum } : (entry.quorum ?? {});
     const { weight = 1, hysteresis = 0 } = quorum;
     if (hysteresis >= weight && hysteresis > 0) this.wrong([...path, "quorum"], "hysteresis is less than weight");
-    for (const key of ["sorry", "quorum", "panic", "slow_start", "on_failure"] as const) {
+    for (const key of ["sorry", "quorum", "panic", "slow_start", "on_failure", "connections"] as const) {
       if (entry[key] !== undefined && checked.length === 0) this.wrong([...path, key], "needs check:");
     }
     if (checked.length === 0) return;
@@ -301,6 +297,7 @@ class Reader {
       service,
       servers: checked,
       onFailure: entry.on_failure ?? "remove",
+      connections: entry.connections,
       slowStart: entry.slow_start === undefined ? 0 : milliseconds(entry.slow_start),
       sorry,
       quorum: weight,
@@ -363,7 +360,37 @@ class Reader {
     };
   }
 
-  private check(entry: CheckEntry, path: Path): CheckSpec | undefined {
+  /** Only what passes by here can be counted. */
+  private passive(
+    entry: Extract<CheckEntry, { type: "passive" }>,
+    path: Path,
+    service: ServiceId,
+    { forwarding }: ServerConfig,
+    rip: string,
+  ): PassiveCheck | undefined {
+    const protocol = "mark" in service ? "tcp" : service.protocol;
+    const wrong = (text: string) => {
+      this.wrong(path, text);
+      return undefined;
+    };
+    if (forwarding !== "nat" && forwarding !== "fullnat") {
+      const mode = forwarding === "tunnel" ? "tun" : forwarding;
+      return wrong(`${rip} has mode ${mode}: its answers go past the director; write a check that asks it, as tcp`);
+    }
+    if (protocol === "sctp") return wrong("it is for TCP and UDP: write a check that asks the servers");
+    if (protocol === "udp" && (entry.unanswered ?? 0) > 0) {
+      return wrong("a datagram without an answer says nothing: leave unanswered away");
+    }
+    const refused = entry.refused ?? DEFAULT_PASSIVE.refused;
+    const unanswered = protocol === "udp" ? 0 : (entry.unanswered ?? DEFAULT_PASSIVE.unanswered);
+    if (refused === 0 && unanswered === 0) return wrong("with refused: 0 and unanswered: 0 nothing is looked for");
+    const ms = (given: number | string | undefined, otherwise: number) =>
+      given === undefined ? otherwise : milliseconds(given);
+    const { window, hold } = DEFAULT_PASSIVE;
+    return { type: "passive", refused, unanswered, window: ms(entry.window, window), hold: ms(entry.hold, hold) };
+  }
+
+  private check(entry: ActiveEntry, path: Path): CheckSpec | undefined {
     const usual = this.document.value.checks ?? {};
     const ms = (key: "interval" | "timeout" | "retry" | "delay", otherwise: number): number => {
       const given = entry[key] ?? usual[key];
@@ -384,7 +411,7 @@ class Reader {
     return { ...kind, ...timing, address, port: entry.port, netns: entry.netns ?? this.document.value.check_netns };
   }
 
-  private kind(entry: CheckEntry, path: Path): CheckKind | undefined {
+  private kind(entry: ActiveEntry, path: Path): CheckKind | undefined {
     switch (entry.type) {
       case "tcp":
       case "ping":
@@ -417,19 +444,6 @@ class Reader {
       return undefined;
     }
   }
-}
-
-/** Whether what a server answers comes by the director. */
-function isSeen(forwarding: ForwardingName): boolean {
-  return forwarding === "nat" || forwarding === "fullnat";
-}
-
-function limitsOf({ per_source, ...all }: NonNullable<ServiceEntry["limits"]>): Limits {
-  const one = ({ connections, rate }: { connections?: number | undefined; rate?: number | string | undefined }) => ({
-    ...(connections !== undefined && { connections }),
-    ...(rate !== undefined && { rate: rateOf(rate) }),
-  });
-  return { ...one(all), ...(per_source !== undefined && { perSource: one(per_source) }) };
 }
 
 function listOf<T>(value: T | T[] | undefined): T[] {

@@ -17,7 +17,7 @@ export async function loadRunConfig(tokens: readonly Token[], sources: OptionSou
   try {
     const config = await parseRunOptions([...file.tokens, ...flags], sources);
     const steps = [...file.steps, ...config.steps];
-    return { ...config, steps, health: file.health, timeouts: file.timeouts };
+    return { ...config, steps, health: file.health, timeouts: file.timeouts, file: resolve(path), watch: file.watch };
   } catch (error) {
     throw file.locate(error);
   }

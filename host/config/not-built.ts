@@ -3,6 +3,7 @@ import { LvsError } from "../errors.js";
 
 const FLAGS: Readonly<Record<string, string>> = {
   procfs: "--procfs",
+  "syn-proxy": "--syn-proxy",
 };
 
 const VALUES: Readonly<Record<string, string>> = {};

@@ -26,10 +26,6 @@ const MODES = ["nat", "dr", "tun", "fullnat"] as const;
 type Mode = (typeof MODES)[number];
 const FORWARDING: Readonly<Record<Mode, ForwardingName>> = { nat: "nat", dr: "dr", tun: "tunnel", fullnat: "fullnat" };
 
-const SYN_PROXY_MODES = ["auto", "on", "off"] as const;
-/** As the setting has it. */
-const SYN_PROXY = { off: "0", on: "1", auto: "2" } as const;
-
 export const DEFAULT_SOCKET = "/run/wlvs.sock";
 const DEFAULT_PERSISTENCE = 360;
 const LONGEST_PERSISTENCE = 31 * 86400;
@@ -65,6 +61,8 @@ export interface OptionSources {
   rules(file: string): Promise<readonly SourcedStep[]>;
   /** Text of a file of firewall marks, found to be right. */
   marks(file: string): Promise<MarksSpec>;
+  /** Ports may come from elsewhere: what hangs on them is not looked at while there are none. */
+  readonly portless?: boolean | undefined;
 }
 
 export async function parseRunOptions(tokens: readonly Token[], sources: OptionSources): Promise<RunConfig> {
@@ -127,9 +125,6 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
       case "neigh":
         neighbours.push(parseNeighbour(value));
         break;
-      case "syn-proxy":
-        settings.push(["syn_proxy", SYN_PROXY[values.oneOf("--syn-proxy", value, SYN_PROXY_MODES)]]);
-        break;
       case "no-forward":
         forward = false;
         break;
@@ -141,13 +136,14 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
     }
   }
 
-  checkPorts(ports);
+  const unknown = ports.length === 0 && sources.portless === true;
+  if (!unknown) checkPorts(ports);
   for (const route of routes) {
     if (!("gateway" in route)) continue;
     checkOnLink(`--route ${route.gateway}`, values.address("--route", route.gateway), ports);
   }
   for (const { port } of neighbours) {
-    if (!ports.some(({ name }) => name === port)) {
+    if (!unknown && !ports.some(({ name }) => name === port)) {
       throw usage(`--neigh: no port ${port}: name one of ${ports.map(({ name }) => name).join(", ")}`);
     }
   }
@@ -155,7 +151,6 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
   const steps: SourcedStep[] = [];
   for (const found of services) addService(found, ports, steps, warnings);
   for (const file of ruleFiles) steps.push(...(await sources.rules(file)));
-  if (settings.some(([name, value]) => name === "syn_proxy" && value === SYN_PROXY.on)) checkSynProxy(steps);
 
   const profile = values.oneOf("--profile", last.profile ?? "wlvs", ["kernel", "wlvs"] as const);
   const io = last.io ?? "auto";
@@ -189,19 +184,6 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
 function parseState(text: string): string {
   if (text === "" || text.endsWith("/")) throw usage(`--state ${text}: write the name of a file`);
   return resolve(text);
-}
-
-/** Where every service is to have it, every server has to let it. */
-function checkSynProxy(steps: readonly SourcedStep[]): void {
-  for (const { from, step } of steps) {
-    if (step.do !== "addServer" && step.do !== "editServer") continue;
-    const { forwarding } = step.server;
-    if (forwarding === "nat" || forwarding === "fullnat") continue;
-    const mode = forwarding === "tunnel" ? "tun" : forwarding;
-    throw usage(
-      `--syn-proxy on: ${from} has mode ${mode}, and its answers do not come by here: take mode nat or fullnat, or --syn-proxy auto, which leaves such services out`,
-    );
-  }
 }
 
 function parsePort(kind: "tap" | "tun", text: string): PortSpec {
@@ -261,7 +243,7 @@ function namespaceName(where: string, text: string): string {
 }
 
 function checkPorts(ports: readonly PortSpec[]): void {
-  if (ports.length === 0) throw usage("no port: give at least one --tap NAME,ip=ADDR/PREFIX");
+  if (ports.length === 0) throw usage("no port: give at least one --tap NAME,ip=ADDR/PREFIX, or ports: in the file");
   if (ports.filter(({ routes }) => routes === "auto").length > 1) {
     throw usage("routes=auto is given twice: a virtual address can only be led to one port");
   }
@@ -287,7 +269,7 @@ function networksOf(ports: readonly PortSpec[]): values.Network[] {
 }
 
 function checkOnLink(what: string, address: values.Address, ports: readonly PortSpec[]): void {
-  if (networksOf(ports).some((net) => values.isIn(address, net))) return;
+  if (ports.length === 0 || networksOf(ports).some((net) => values.isIn(address, net))) return;
   throw usage(`${what}: ${address.text} lies in no port's subnet: nothing can be sent there`);
 }
 
@@ -347,7 +329,7 @@ function addService(found: PendingService, ports: readonly PortSpec[], steps: So
     steps.push({ from: `--rip ${server.text}`, step });
   }
   const led = ports.some(({ routes }) => routes === "auto");
-  if (!led && !networksOf(ports).some((net) => values.isIn(address, net))) {
+  if (!led && ports.length > 0 && !networksOf(ports).some((net) => values.isIn(address, net))) {
     warnings.push(`${address.text} is in no port's subnet: it must be routed here`);
   }
 }

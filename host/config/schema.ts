@@ -46,11 +46,6 @@ export function milliseconds(value: string | number): number {
   return Math.round(Number(number) * (UNITS[unit ?? ""] ?? Number.NaN));
 }
 
-/** New connections a second of "100/s" or 100. */
-export function rateOf(value: string | number): number {
-  return typeof value === "number" ? value : Number.parseInt(value, 10);
-}
-
 function duration(least: number, most: number) {
   const error = `write a time as 500ms, 1.5s, 2m or 1h, or a number of seconds; from ${least} ms to ${most / 1000} s`;
   return z
@@ -71,12 +66,6 @@ const count = whole(0, 0xffffffff);
 const netns = word;
 const ip = z.string("write an IP address").refine((text) => isIP(text) !== 0, { error: "write an IP address" });
 const port = whole(1, 65535);
-
-const perSecond = z
-  .union([whole(1, 10_000_000), z.string().regex(/^\d{1,8}\/s$/)], {
-    error: "write a number a second, as 100 or 100/s",
-  })
-  .refine((value) => rateOf(value) >= 1 && rateOf(value) <= 10_000_000, { error: "write from 1/s to 10000000/s" });
 
 const timing = {
   interval: duration(10, 86_400_000).optional(),
@@ -114,7 +103,7 @@ const page = {
     .regex(/^([0-9a-fA-F]{32}|[0-9a-fA-F]{64})$/, "write 32 (MD5) or 64 (SHA-256) hex digits")
     .optional(),
 };
-const TYPES = ["tcp", "http", "https", "dns", "udp", "ping", "command"] as const;
+const TYPES = ["tcp", "http", "https", "dns", "udp", "ping", "command", "passive"] as const;
 const NO_TYPE = `write type: one of ${TYPES.join(", ")}`;
 
 export const check = z.discriminatedUnion(
@@ -147,6 +136,13 @@ export const check = z.discriminatedUnion(
     mapping({ type: z.literal("udp"), send: z.string().optional(), expect: z.string().optional(), ...common }),
     mapping({ type: z.literal("ping"), ...common }),
     mapping({ type: z.literal("command"), argv, ...common }),
+    mapping({
+      type: z.literal("passive"),
+      refused: whole(0, 65535).optional().describe("connections refused within the window that take a server out"),
+      unanswered: whole(0, 65535).optional().describe("connections left unanswered within the window that do so"),
+      window: duration(100, 3_600_000).optional(),
+      hold: duration(100, 86_400_000).optional().describe("until it is tried again"),
+    }),
   ],
   { error: NO_TYPE },
 );
@@ -167,6 +163,9 @@ export const server = mapping({
   check: z.union([check, z.array(check).min(1), z.literal(false)]).optional(),
 });
 
+/** In an order that does not depend on who loads the module. */
+const SCHEDULERS = Object.keys(SCHEDULER_IDS).sort();
+
 const quorum = z.union(
   [
     whole(1, 1_000_000_000),
@@ -180,19 +179,12 @@ const quorum = z.union(
   { error: "write a weight, or a mapping of weight, hysteresis, up, down" },
 );
 
-const limit = { connections: whole(1, 0xffffffff).optional(), rate: perSecond.optional() };
-const limits = mapping({
-  ...limit,
-  per_source: mapping(limit).optional().describe("of one client: an IPv4 address or an IPv6 /64"),
-});
-const synProxy = z.enum(["auto", "on", "off"], "write auto, on or off");
-
 export const service = mapping({
   vip: parsed(ENDPOINT, (text) => values.endpoint("", text.replace(/\/[a-z]+$/, ""))).optional(),
   mark: whole(1, 0xffffffff).optional(),
   family: z.union([z.literal(4), z.literal(6)], "write 4 or 6").optional(),
   protocol: protocol.optional(),
-  scheduler: z.enum(Object.keys(SCHEDULER_IDS), `write one of ${Object.keys(SCHEDULER_IDS).join(", ")}`).optional(),
+  scheduler: z.enum(SCHEDULERS, `write one of ${SCHEDULERS.join(", ")}`).optional(),
   flags: list(word).optional(),
   mode: mode.optional(),
   persistent: z.union([z.literal(true), whole(1, 31 * 86400)], { error: "write seconds, or true" }).optional(),
@@ -201,10 +193,12 @@ export const service = mapping({
     .optional(),
   engine: z.enum(["sip"], "write sip").optional(),
   one_packet: z.boolean("write true or false").optional(),
-  syn_proxy: synProxy.optional(),
-  limits: limits.optional(),
   check: z.union([check, z.array(check).min(1)]).optional(),
   on_failure: z.enum(["remove", "inhibit"], "write remove or inhibit").optional(),
+  connections: z
+    .enum(["keep", "reset", "reschedule"], "write one of keep, reset, reschedule")
+    .optional()
+    .describe("what becomes of a failed server's connections"),
   slow_start: duration(0, 86_400_000).optional(),
   sorry: server.optional(),
   quorum: quorum.optional(),
@@ -252,8 +246,8 @@ export const file = mapping({
   neighbours: z.array(neighbour, "write a list of ip:, mac: and port:").optional(),
   rules: list(word).optional().describe("files of ipvsadm-save -n"),
   marks: word.optional().describe("a file of nftables rules that end in `meta mark set N`"),
+  watch: z.boolean("write true or false").optional().describe("whether a change of this file is applied at once"),
   forward: z.boolean("write true or false").optional(),
-  syn_proxy: synProxy.optional().describe("for every service that does not say otherwise"),
   profile: z.enum(["kernel", "wlvs"], "write kernel or wlvs").optional(),
   socket: word.optional(),
   socket_group: word.optional(),
@@ -277,5 +271,5 @@ export type FileEntry = z.infer<typeof file>;
 
 /** For editors: yaml-language-server and others check a file against it while it is written. */
 export function jsonSchema(): object {
-  return { title: "wlvs", ...z.toJSONSchema(file, { io: "input", unrepresentable: "any" }) };
+  return { title: "wlvs", ...z.toJSONSchema(file, { io: "input", unrepresentable: "any", reused: "ref" }) };
 }

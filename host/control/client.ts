@@ -22,6 +22,7 @@ import {
 } from "../ipvs/model.js";
 import { formatConnectionQuery } from "./connection-query.js";
 import type {
+  ConfigurationInfo,
   CounterInfo,
   DirectorStatus,
   MarksInfo,
@@ -164,6 +165,10 @@ export class RemoteIpvs implements Ipvs {
   /** The services as they would be if every real server were up. */
   tables(): Promise<ServiceInfo[]> {
     return this.call("GET", "/v1/tables");
+  }
+
+  configuration(): Promise<ConfigurationInfo> {
+    return this.call("GET", "/v1/configuration");
   }
 
   reload(): Promise<ReloadResult> {

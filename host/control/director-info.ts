@@ -90,9 +90,6 @@ export interface CounterInfo {
   readonly framesOut: number;
   readonly generated: number;
   readonly evictions: number;
-  /** Handshakes of the SYN proxy: SYN answered, cookies that came back, others, and what the servers said. */
-  readonly synProxy: Readonly<Record<"answered" | "accepted" | "invalid" | "spliced" | "refused" | "silent", number>>;
-  readonly neighboursChanged: number;
   readonly traps: number;
   /** By name in lower case: forward, local, consumed, drop. */
   readonly verdicts: Readonly<Record<string, number>>;
@@ -137,6 +134,18 @@ export interface ServerHealth {
   readonly failed: number;
 }
 
+/** The configuration file of a running director. */
+export interface ConfigurationInfo {
+  /** undefined: it was started with flags alone. */
+  readonly file?: string | undefined;
+  /** When what is running was read (ISO 8601). */
+  readonly read: string;
+  /** How the tables differ from it: what a reload would do, as command lines of ipvsadm. */
+  readonly drift: readonly string[];
+  /** The file was changed since then, and cannot be used; a line each. */
+  readonly refused?: { readonly at: string; readonly message: string } | undefined;
+}
+
 export interface ReloadResult {
   /** What changed, a line each; changes of the tables as ipvsadm's command lines. */
   readonly changes: readonly string[];
@@ -163,6 +172,7 @@ export interface DirectorInfo {
   metrics(): AsyncIterable<string>;
   /** The tables as they would be if every server were up. */
   tables(): Promise<ServiceInfo[]>;
+  configuration(): Promise<ConfigurationInfo>;
   /** Reads the configuration again. Throws an IpvsError, EINVAL, with all that is wrong in it, a line each. */
   reload(): Promise<ReloadResult>;
 }

@@ -252,6 +252,13 @@ export const ROUTES: readonly Route[] = [
     handle: ({ info }) => info.tables(),
   },
   {
+    method: "GET",
+    path: "/v1/configuration",
+    summary: "The configuration file: when it was read, how the tables differ from it, whether a change was refused",
+    response: schema.configurationInfo,
+    handle: ({ info }) => info.configuration(),
+  },
+  {
     method: "POST",
     path: "/v1/reload",
     summary: "Reads the configuration again and applies what is different",

@@ -35,7 +35,6 @@ const markService = z.strictObject({ family, mark: z.int().min(1).max(0xffffffff
 export const serviceId = z.union([protocolService.refine(ofFamily, wrongFamily), markService]);
 export const serverId = z.strictObject({ family, address, port }).refine(ofFamily, wrongFamily);
 
-const limit = { connections: u32.optional(), rate: z.int().min(0).max(10_000_000).optional() };
 const serviceFields = {
   id: serviceId,
   scheduler: z.string().min(1).max(15),
@@ -45,8 +44,6 @@ const serviceFields = {
   persistenceEngine: z.string().min(1).max(15).optional(),
   onePacket: z.boolean(),
   schedulerFlags: z.int().min(0).max(7),
-  synProxy: z.enum(["default", "auto", "on", "off"]).optional(),
-  limits: z.strictObject({ ...limit, perSource: z.strictObject(limit).optional() }).optional(),
 };
 export const serviceConfig = z.strictObject(serviceFields);
 
@@ -81,22 +78,12 @@ export const serverInfo = z.object({
   active: counter,
   inactive: counter,
   persistent: counter,
+  refused: counter.optional(),
+  unanswered: counter.optional(),
   stats,
   rates,
 });
-export const defenceInfo = z.object({
-  synProxy: z.boolean(),
-  switches: counter,
-  halfOpen: counter,
-  refused: z.object({ connections: counter, rate: counter, source: counter }),
-});
-export const serviceInfo = z.object({
-  ...serviceFields,
-  defence: defenceInfo.optional(),
-  stats,
-  rates,
-  servers: z.array(serverInfo),
-});
+export const serviceInfo = z.object({ ...serviceFields, stats, rates, servers: z.array(serverInfo) });
 
 export const connectionInfo = z.object({
   family,
@@ -193,21 +180,18 @@ export const serverHealth = z.object({
   passed: counter,
   failed: counter,
 });
+export const configurationInfo = z.object({
+  file: z.string().optional(),
+  read: z.string(),
+  drift: z.array(z.string()),
+  refused: z.object({ at: z.string(), message: z.string() }).optional(),
+});
 export const reloadResult = z.object({ changes: z.array(z.string()), restart: z.array(z.string()) });
 export const counterInfo = z.object({
   framesIn: counter,
   framesOut: counter,
   generated: counter,
   evictions: counter,
-  synProxy: z.object({
-    answered: counter,
-    accepted: counter,
-    invalid: counter,
-    spliced: counter,
-    refused: counter,
-    silent: counter,
-  }),
-  neighboursChanged: counter,
   traps: counter,
   verdicts: z.record(z.string(), counter),
   reasons: z.record(z.string(), counter),

@@ -3,11 +3,11 @@
  */
 import { chmodSync, chownSync, existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
 import type { IncomingHttpHeaders, Server } from "node:http";
-import { connect, isIP } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { Readable } from "node:stream";
-import Fastify, { type FastifyInstance } from "fastify";
+import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { servePage } from "../dashboard/assets.js";
 import { Live } from "../dashboard/live.js";
 import { LvsError } from "../errors.js";
@@ -174,6 +174,32 @@ function serveLive(app: FastifyInstance, live: Live, version: string, admin: boo
   });
 }
 
+/** What is no HTTP gets an answer like any other mistake. */
+function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const timeout = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+  const large = error.code === "HPE_HEADER_OVERFLOW";
+  const [status, reason] = timeout
+    ? [408, "Request Timeout"]
+    : large
+      ? [431, "Request Header Fields Too Large"]
+      : [400, "Bad Request"];
+  const body = JSON.stringify(
+    bodyOf(
+      problem(
+        status as number,
+        "ERR_LVS_REQUEST",
+        timeout ? "the request took too long" : large ? "the headers are too long" : "this is not HTTP",
+      ),
+    ),
+  );
+  const head = `HTTP/1.1 ${status} ${reason}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}`;
+  socket.end(`${head}\r\nconnection: close\r\n\r\n${body}`);
+}
+
 function createApp(options: ControlServerOptions, live: Live, listen: ListenOptions | undefined): FastifyInstance {
   const app = Fastify({
     bodyLimit: BODY_LIMIT,
@@ -182,6 +208,13 @@ function createApp(options: ControlServerOptions, live: Live, listen: ListenOpti
     connectionTimeout: IDLE_MS,
     http: { headersTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: LOOK_MS },
     forceCloseConnections: true,
+    clientErrorHandler(error, socket) {
+      refuseConnection(error, socket);
+    },
+    frameworkErrors(error, _request, reply: FastifyReply) {
+      const found = problemOf(error);
+      reply.code(found.status).send(bodyOf(found));
+    },
   });
   app.setErrorHandler((error, _request, reply) => {
     const found = problemOf(error);

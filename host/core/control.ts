@@ -7,17 +7,18 @@ import * as Port from "../../assembly/layout/port.js";
 import * as Protocol from "../../assembly/layout/protocol.js";
 import * as Request from "../../assembly/layout/request.js";
 import * as Scheduler from "../../assembly/layout/scheduler.js";
+import * as Server from "../../assembly/layout/server.js";
 import * as Service from "../../assembly/layout/service.js";
 import { addressBytes, parseMac, parsePrefix } from "../address.js";
 import {
   type ForwardingName,
   IpvsError,
   type ServerConfig,
+  type ServerFailure,
   type ServerId,
   type ServiceConfig,
   type ServiceId,
   type ServiceProtocol,
-  type SynProxy,
   type Timeouts,
   type TunnelChecksum,
   type TunnelName,
@@ -51,11 +52,10 @@ export const TUNNEL_CHECKSUM_IDS: Readonly<Record<TunnelChecksum, number>> = {
   csum: Forwarding.TUNNEL_CHECKSUM,
   remcsum: Forwarding.TUNNEL_REMOTE_CHECKSUM,
 };
-export const SYN_PROXY_IDS: Readonly<Record<SynProxy, number>> = {
-  default: Service.PROXY_DEFAULT,
-  off: Service.PROXY_OFF,
-  on: Service.PROXY_ALWAYS,
-  auto: Service.PROXY_AUTO,
+const FAILURE_IDS: Readonly<Record<ServerFailure, number>> = {
+  keep: Server.FAILURE_KEEP,
+  reset: Server.FAILURE_RESET,
+  reschedule: Server.FAILURE_RESCHEDULE,
 };
 export const PERSISTENCE_ENGINE_IDS: Readonly<Record<string, number>> = { sip: 1 };
 export const PORT_KIND_IDS = {
@@ -94,6 +94,13 @@ export interface RouteConfig {
   readonly kind?: "unicast" | "local" | "unreachable" | undefined;
   /** Of a local route: the firewall mark that packets must have. */
   readonly mark?: number | undefined;
+}
+
+/** What a passive check takes; the window in milliseconds, 0: any number may be. */
+export interface PassiveLimits {
+  readonly refused: number;
+  readonly unanswered: number;
+  readonly window: number;
 }
 
 /** The error that a negated errno of the core stands for. */
@@ -148,38 +155,13 @@ export class Control {
   }
 
   serviceAdd(service: ServiceConfig): number {
-    return this.hold(() => {
-      this.putService(service);
-      const record = resultOf(this.core.serviceAdd(), "add service");
-      if (service.synProxy !== undefined || service.limits !== undefined) this.guard(record, service, "add service");
-      return record;
-    });
+    this.putService(service);
+    return resultOf(this.core.serviceAdd(), "add service");
   }
 
-  /** SYN proxy and limits stay where the service says nothing of them. */
   serviceEdit(service: ServiceConfig): number {
-    return this.hold(() => {
-      this.putService(service);
-      const record = resultOf(this.core.serviceEdit(), "edit service");
-      if (service.synProxy !== undefined || service.limits !== undefined) this.guard(record, service, "edit service");
-      return record;
-    });
-  }
-
-  /** The request still names the service. */
-  private guard(record: number, { synProxy, limits }: ServiceConfig, what: string): void {
-    const view = new DataView(this.memory.buffer, record);
-    const mode = synProxy === undefined ? view.getUint8(Service.PROXY_MODE) : SYN_PROXY_IDS[synProxy];
-    const kept = (at: number) => view.getUint32(at, true);
-    const { connections, rate, perSource } = limits ?? {
-      connections: kept(Service.LIMIT_CONNECTIONS),
-      rate: kept(Service.LIMIT_RATE),
-      perSource: { connections: kept(Service.SOURCE_CONNECTIONS), rate: kept(Service.SOURCE_RATE) },
-    };
-    resultOf(
-      this.core.serviceGuard(mode, connections ?? 0, rate ?? 0, perSource?.connections ?? 0, perSource?.rate ?? 0),
-      what,
-    );
+    this.putService(service);
+    return resultOf(this.core.serviceEdit(), "edit service");
   }
 
   serviceRemove(id: ServiceId): void {
@@ -201,16 +183,32 @@ export class Control {
     return resultOf(this.core.serverAdd(), "add server");
   }
 
-  serverEdit(service: ServiceId, server: ServerConfig): number {
+  /** `failure`: it is edited because it failed, and what is to become of its connections. */
+  serverEdit(service: ServiceId, server: ServerConfig, failure?: ServerFailure): number {
     this.putServer(service, server);
+    this.putFailure(failure);
     return resultOf(this.core.serverEdit(), "edit server");
   }
 
-  serverRemove(service: ServiceId, server: ServerId): void {
+  serverRemove(service: ServiceId, server: ServerId, failure?: ServerFailure): void {
     this.clear();
     this.putServiceId(service);
     this.putServerId(server);
+    this.putFailure(failure);
     resultOf(this.core.serverRemove(), "remove server");
+  }
+
+  /** So many refusals or silences within a window make a server suspect; undefined: none do, and it is not any more. */
+  serverWatch(service: ServiceId, server: ServerId, limits: PassiveLimits | undefined): void {
+    this.clear();
+    this.putServiceId(service);
+    this.putServerId(server);
+    if (limits !== undefined) {
+      this.put(Request.WINDOW, Math.max(1, Math.round(limits.window / Memory.TICK_MS)));
+      this.put(Request.REFUSED_LIMIT, limits.refused);
+      this.put(Request.UNANSWERED_LIMIT, limits.unanswered);
+    }
+    resultOf(this.core.serverWatch(), "watch server");
   }
 
   flush(): void {
@@ -368,6 +366,10 @@ export class Control {
       this.put(Request.TUNNEL_PORT, server.tunnel.port);
       this.put(Request.TUNNEL_FLAGS, TUNNEL_CHECKSUM_IDS[server.tunnel.checksum]);
     }
+  }
+
+  private putFailure(failure: ServerFailure | undefined): void {
+    if (failure !== undefined) this.put(Request.FAILURE, FAILURE_IDS[failure]);
   }
 
   private putNetwork(cidr: string, port: number): void {

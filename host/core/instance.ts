@@ -16,10 +16,10 @@ export interface Core {
   serviceEdit(): number;
   serviceRemove(): number;
   serviceFind(): number;
-  serviceGuard(mode: number, connections: number, rate: number, ofSource: number, sourceRate: number): number;
   serverAdd(): number;
   serverEdit(): number;
   serverRemove(): number;
+  serverWatch(): number;
   flush(): number;
   zero(service: number): number;
   settingSet(id: number, value: number): number;

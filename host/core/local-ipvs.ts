@@ -8,11 +8,12 @@ import type {
   ConnectionFilter,
   ConnectionInfo,
   DaemonInfo,
-  ForwardingName,
+  FailureStep,
   Ipvs,
   IpvsStep,
   Rates,
   ServerConfig,
+  ServerFailure,
   ServerId,
   ServerInfo,
   ServiceConfig,
@@ -22,7 +23,7 @@ import type {
   Timeouts,
 } from "../ipvs/model.js";
 import { IpvsError } from "../ipvs/model.js";
-import { type Control, ipvsError, PERSISTENCE_ENGINE_IDS, SCHEDULER_IDS } from "./control.js";
+import { type Control, ipvsError, type PassiveLimits, PERSISTENCE_ENGINE_IDS, SCHEDULER_IDS } from "./control.js";
 import { Tables } from "./tables.js";
 
 /** The kernel's unit of timeouts in netlink requests is seconds of an int, times its tick rate. */
@@ -45,6 +46,14 @@ export interface LocalIpvsOptions {
   readonly tableSize?: number;
   /** Names of the ports, which a synchronisation daemon may be told to use. */
   readonly interfaces?: readonly string[];
+}
+
+/** A server that passive checks found, and what they counted. */
+export interface Suspect {
+  readonly service: ServiceId;
+  readonly server: ServerId;
+  readonly refused: number;
+  readonly unanswered: number;
 }
 
 /** Connection records that are looked at before the event loop has its turn: a few milliseconds, all of them shown. */
@@ -160,12 +169,37 @@ export class LocalIpvs implements Ipvs {
     this.running.splice(at, 1);
   }
 
+  /** Passive checks of a server; undefined: none. One that is not in the table is left alone. */
+  watchServer(service: ServiceId, server: ServerId, limits: PassiveLimits | undefined): void {
+    if (this.findServer(service, server) !== undefined) this.control.serverWatch(service, server, limits);
+  }
+
+  /** How many servers have become suspect so far. */
+  suspectsSoFar(): number {
+    return this.tables.word(Memory.SUSPECTS);
+  }
+
+  /** Servers that are suspect, and what was seen of them in their window. */
+  *suspects(): Generator<Suspect> {
+    for (const at of this.tables.serviceRecords()) {
+      for (const server of this.tables.serverRecords(at)) {
+        if ((this.view.getUint32(server + Server.FLAGS, true) & Server.FLAG_SUSPECT) === 0) continue;
+        yield {
+          service: this.tables.service(at).id,
+          server: this.tables.server(server).id,
+          refused: this.view.getUint16(server + Server.REFUSED_SEEN, true),
+          unanswered: this.view.getUint16(server + Server.UNANSWERED_SEEN, true),
+        };
+      }
+    }
+  }
+
   /** Applies the steps in order; when one is refused, what came before it is undone and the refusal thrown. */
   /**
    * All steps or none. To the data path each service changes at once; between services it gets its turn, so that a
    * table of thousands holds no packet up for longer than one service takes.
    */
-  async transaction(steps: readonly IpvsStep[]): Promise<void> {
+  async transaction(steps: readonly FailureStep[]): Promise<void> {
     const undo: Undo[] = [];
     let next = 0;
     try {
@@ -179,7 +213,7 @@ export class LocalIpvs implements Ipvs {
   }
 
   /** Steps from `from` on, until the lock has been held for long enough and another service is next. */
-  private slice(steps: readonly IpvsStep[], from: number, undo: Undo[]): number {
+  private slice(steps: readonly FailureStep[], from: number, undo: Undo[]): number {
     const began = performance.now();
     let at = from;
     while (at < steps.length) {
@@ -193,7 +227,7 @@ export class LocalIpvs implements Ipvs {
   }
 
   /** Makes one change; what is returned takes it back. */
-  private step(step: IpvsStep): Undo {
+  private step(step: FailureStep): Undo {
     switch (step.do) {
       case "addService":
         this.applyAddService(step.service);
@@ -201,7 +235,7 @@ export class LocalIpvs implements Ipvs {
       case "editService": {
         const before = this.snapshot(step.service.id);
         this.applyEditService(step.service);
-        return () => before !== undefined && this.control.serviceEdit({ synProxy: "default", limits: {}, ...before });
+        return () => before !== undefined && this.control.serviceEdit(before);
       }
       case "removeService": {
         const before = this.snapshot(step.id);
@@ -213,12 +247,12 @@ export class LocalIpvs implements Ipvs {
         return () => this.control.serverRemove(step.service, step.server.id);
       case "editServer": {
         const before = this.findServer(step.service, step.server.id);
-        this.applyEditServer(step.service, step.server);
+        this.applyEditServer(step.service, step.server, step.failure);
         return () => before !== undefined && this.control.serverEdit(step.service, before);
       }
       case "removeServer": {
         const before = this.findServer(step.service, step.server);
-        this.applyRemoveServer(step.service, step.server);
+        this.applyRemoveServer(step.service, step.server, step.failure);
         return () => before !== undefined && this.control.serverAdd(step.service, before);
       }
       case "flush": {
@@ -273,8 +307,7 @@ export class LocalIpvs implements Ipvs {
   }
 
   private applyEditService(service: ServiceConfig): void {
-    const record = this.existing(service.id, Errno.ESRCH, "edit service");
-    if (service.synProxy === "on" && this.tables.unproxied(record)) throw unproxied("edit service");
+    this.existing(service.id, Errno.ESRCH, "edit service");
     checkService(service, "edit service");
     this.control.serviceEdit(service);
   }
@@ -284,38 +317,25 @@ export class LocalIpvs implements Ipvs {
     this.control.serviceRemove(id);
   }
 
-  /** The director cannot answer for servers whose own answers it does not see. */
-  private checkProxy(service: ServiceId, forwarding: ForwardingName, what: string): void {
-    if (forwarding === "nat" || forwarding === "fullnat") return;
-    if (this.tables.isProxied(this.existing(service, Errno.ESRCH, what))) throw unproxied(what);
-  }
-
   private applyAddServer(service: ServiceId, server: ServerConfig): void {
     this.existing(service, Errno.ESRCH, "add server");
-    this.checkProxy(service, server.forwarding, "add server");
     checkServer(service, server, "add server");
     if (this.findServer(service, server.id) !== undefined) throw ipvsError(Errno.EEXIST, "add server");
     this.control.serverAdd(service, server);
   }
 
-  private applyEditServer(service: ServiceId, server: ServerConfig): void {
+  private applyEditServer(service: ServiceId, server: ServerConfig, failure?: ServerFailure): void {
     this.existing(service, Errno.ESRCH, "edit server");
-    this.checkProxy(service, server.forwarding, "edit server");
     checkServer(service, server, "edit server");
     if (this.findServer(service, server.id) === undefined) throw ipvsError(Errno.ENOENT, "edit server");
-    this.control.serverEdit(service, server);
+    this.control.serverEdit(service, server, failure);
   }
 
-  private applyRemoveServer(service: ServiceId, server: ServerId): void {
+  private applyRemoveServer(service: ServiceId, server: ServerId, failure?: ServerFailure): void {
     this.existing(service, Errno.ESRCH, "remove server");
     if (this.findServer(service, server) === undefined) throw ipvsError(Errno.ENOENT, "remove server");
-    this.control.serverRemove(service, server);
+    this.control.serverRemove(service, server, failure);
   }
-}
-
-function unproxied(what: string): IpvsError {
-  const why = "the SYN proxy needs mode nat or fullnat: answers of dr and tun servers do not come by here";
-  return new IpvsError("EINVAL", Errno.EINVAL, `${what}: ${why}`);
 }
 
 /** Scheduler first, then the persistence engine, then an IPv6 prefix: the order of the kernel's refusals. */

@@ -14,7 +14,6 @@ import * as Server from "../../assembly/layout/server.js";
 import * as Service from "../../assembly/layout/service.js";
 import * as Slot from "../../assembly/layout/slot.js";
 import * as Snapshot from "../../assembly/layout/snapshot.js";
-import * as Source from "../../assembly/layout/source.js";
 import * as Worker from "../../assembly/layout/worker.js";
 import { SETTING_DEFAULTS } from "./settings.js";
 
@@ -37,8 +36,6 @@ export interface Capacities {
   readonly slots: number;
   readonly marks: number;
   readonly rings: number;
-  /** Clients of limited services that are remembered; a multiple of layout/source's WAYS. */
-  readonly sources: number;
   /** Full NAT: pairs of local address and server with connections at once. */
   readonly locals: number;
 }
@@ -91,7 +88,6 @@ export function capacitiesOf(options: Partial<Capacities> = {}): Capacities {
     slots: workers * 512 + 256,
     marks: PAGE,
     rings: 0,
-    sources: 65536,
     locals: 4096,
     ...options,
     workers,
@@ -132,7 +128,6 @@ export function planMemory(capacities: Capacities): MemoryPlan {
   add("index", indexLines(c.connections), ConnectionIndex.SIZE);
   add("extensions", c.extensions, Connection.EXTENSION_SIZE);
   add("arena", c.arena, 1);
-  add("sources", c.sources, Source.SIZE, Source.WAYS * Source.SIZE);
   add("locals", c.locals, Local.SIZE);
   add("state", Snapshot.SIZE, 1);
   add("changed", Math.ceil(c.connections / 64) * 8, 1);
@@ -141,6 +136,12 @@ export function planMemory(capacities: Capacities): MemoryPlan {
   const total = Math.ceil(at / PAGE) * PAGE;
   if (total > LARGEST) throw new RangeError(`the tables need ${total} bytes, but the core can address ${LARGEST}`);
   return { capacities, regions, total };
+}
+
+/** What a plan may take, for the log: pages that nothing was written to cost nothing. */
+export function roomText(plan: MemoryPlan): string {
+  const most = Math.ceil(plan.total / 2 ** 20);
+  return `room for ${plan.capacities.connections} connections: at most ${most} MiB, taken as they come`;
 }
 
 /** Header words of each region: where its base and its capacity are written. */
@@ -164,7 +165,6 @@ const HEADER_WORDS: Readonly<Record<string, readonly [number, number | undefined
   marks: [Memory.MARKS_BASE, Memory.MARKS_CAPACITY],
   counters: [Memory.COUNTERS_BASE, Memory.COUNTERS_CAPACITY],
   wheel: [Memory.WHEEL_BASE, Memory.WHEEL_CAPACITY],
-  sources: [Memory.SOURCES_BASE, Memory.SOURCES_CAPACITY],
   locals: [Memory.LOCALS_BASE, Memory.LOCALS_CAPACITY],
   rings: [Memory.RINGS_BASE, Memory.RINGS_CAPACITY],
   state: [Memory.STATE_BASE, Memory.STATE_CAPACITY],
@@ -184,11 +184,6 @@ export function createMemory(plan: MemoryPlan, options: HeaderOptions = {}): Web
   word(Memory.WORKER_COUNT, plan.capacities.workers);
   word(Memory.NOW, options.now ?? 0);
   word(Memory.SEED, options.seed ?? randomBytes(4).readUInt32LE());
-  const secret = options.seed === undefined ? randomBytes(32) : Buffer.alloc(32, options.seed);
-  for (let n = 0; n < 4; n++) {
-    word(Memory.COOKIE_SECRET + 4 * n, secret.readUInt32LE(4 * n));
-    word(Memory.SOURCE_KEY + 4 * n, secret.readUInt32LE(16 + 4 * n));
-  }
   word(Memory.PROFILE, options.profile ?? 0);
   word(Memory.IP_FORWARD, (options.forward ?? true) ? 1 : 0);
   for (const region of plan.regions) {

@@ -14,6 +14,9 @@ export interface LiveHello {
   readonly intervalMs: number;
 }
 
+/** Without what moves with every check. */
+export type LiveHealth = Pick<ServerHealth, "service" | "server" | "state" | "problem">;
+
 /** The weight moves too often to be here (slow start): it is in the row. */
 export interface LiveServer extends Omit<ServerConfig, "weight"> {
   readonly key: string;
@@ -52,5 +55,5 @@ export interface LiveTick {
   /** Those that are not as the tick before said; all of them in the first tick after `tables`. */
   readonly rows: readonly LiveRow[];
   /** When it is not as the tick before said. */
-  readonly health?: readonly ServerHealth[];
+  readonly health?: readonly LiveHealth[];
 }

@@ -6,7 +6,7 @@ import type { ServerResponse } from "node:http";
 import type { DirectorInfo, ServerHealth } from "../control/director-info.js";
 import { serverKey, serviceKey } from "../control/keys.js";
 import type { Ipvs, ServiceInfo, Stats } from "../ipvs/model.js";
-import type { LiveHello, LiveRow, LiveService, LiveTick } from "./live-events.js";
+import type { LiveHealth, LiveHello, LiveRow, LiveService, LiveTick } from "./live-events.js";
 
 const INTERVAL_MS = 1000;
 /** After a change the next snapshot comes early, but not more often than so. */
@@ -51,6 +51,10 @@ function rowsOf(services: readonly ServiceInfo[]): LiveRow[] {
     }
   }
   return rows;
+}
+
+function healthOf({ service, server, state, problem }: ServerHealth): LiveHealth {
+  return { service, server, state, ...(problem !== undefined && { problem }) };
 }
 
 function isSame(row: LiveRow, before: LiveRow | undefined): boolean {
@@ -151,7 +155,7 @@ export class Live {
     const rows = rowsOf(services);
     const counters = this.info.counters();
     const reasons = Object.fromEntries(Object.entries(counters.reasons).filter(([, frames]) => frames > 0));
-    const found: ServerHealth[] = this.info.health();
+    const found = this.info.health().map(healthOf);
     const health = JSON.stringify(found);
     const head = {
       at: Math.round(this.lastAt),

@@ -6,7 +6,7 @@ import * as Uring from "../../assembly/layout/uring.js";
 import { Control } from "../core/control.js";
 import { type Core, compileCore, instantiate } from "../core/instance.js";
 import { LocalIpvs } from "../core/local-ipvs.js";
-import { capacitiesOf, createMemory, planMemory } from "../core/memory.js";
+import { capacitiesOf, createMemory, planMemory, roomText } from "../core/memory.js";
 import { errnoText, LvsError } from "../errors.js";
 import type { Logger } from "../log.js";
 import * as native from "../port/native.js";
@@ -71,6 +71,7 @@ export class Engine {
     this.memory = createMemory(plan, { forward: options.forward, now: this.clock.ticks() });
     // Frames lie 68 KiB apart: with small pages each one would cost the processor a walk through the page tables.
     native.madvise(native.addressOf(new Uint8Array(this.memory.buffer)), plan.total, native.MADV_HUGEPAGE);
+    options.log.info({ event: "tables.room", connections, bytes: plan.total }, roomText(plan));
     this.control = new Control(guarded(instantiate(this.memory), options.fatal), this.memory);
     this.control.init();
     this.ipvs = new LocalIpvs(this.control, {

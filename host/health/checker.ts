@@ -47,6 +47,17 @@ export type CheckKind =
   | { readonly type: "ping" }
   | { readonly type: "command"; readonly argv: readonly [string, ...string[]] };
 
+/** What clients meet in the data path says how a server is; nothing is sent to it. */
+export interface PassiveCheck {
+  readonly type: "passive";
+  /** So many refused connections, or unanswered ones, within the window (ms) take a server out; 0: any number may be. */
+  readonly refused: number;
+  readonly unanswered: number;
+  readonly window: number;
+  /** Milliseconds until it is tried again. */
+  readonly hold: number;
+}
+
 export const DNS_RECORDS = { A: 1, NS: 2, CNAME: 5, SOA: 6, PTR: 12, MX: 15, TXT: 16, AAAA: 28, SRV: 33 } as const;
 export type DnsRecord = keyof typeof DNS_RECORDS;
 

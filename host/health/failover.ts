@@ -5,12 +5,20 @@
  */
 import type { ServerHealth } from "../control/director-info.js";
 import { serverKey, serviceKey } from "../control/keys.js";
+import type { PassiveLimits } from "../core/control.js";
 import { oneLine } from "../errors.js";
-import { type Ipvs, IpvsError, type IpvsStep, type ServerConfig, type ServiceInfo } from "../ipvs/model.js";
+import {
+  type FailureStep,
+  IpvsError,
+  type ServerConfig,
+  type ServerId,
+  type ServiceId,
+  type ServiceInfo,
+} from "../ipvs/model.js";
 import type { Logger } from "../log.js";
 import { killCommand, startCommand } from "./command.js";
 import type { Health, Tally } from "./monitor.js";
-import { type Argv, type CheckedServer, ownerOf, type ServiceHealth, targetId } from "./service-health.js";
+import { type Argv, type CheckedServer, checkId, ownerOf, type ServiceHealth, targetId } from "./service-health.js";
 
 const RAMP_MS = 1000;
 const COMMAND_MS = 60_000;
@@ -31,10 +39,20 @@ interface ServiceState {
   sorry: boolean;
   /** By server key. */
   readonly held: Map<string, Held>;
+  /** Those whose clients' luck the core counts, by server key. */
+  readonly watched: Map<string, ServerId>;
+}
+
+/** What is done to the tables. */
+export interface FailoverTables {
+  service(id: ServiceId): Promise<ServiceInfo>;
+  transaction(steps: readonly FailureStep[]): Promise<void>;
+  /** Passive checks: what makes a server suspect from now on. */
+  watchServer(service: ServiceId, server: ServerId, limits: PassiveLimits | undefined): void;
 }
 
 export class Failover {
-  private readonly ipvs: Pick<Ipvs, "service" | "transaction">;
+  private readonly ipvs: FailoverTables;
   private readonly log: Logger;
   private readonly states = new Map<string, ServiceState>();
   private readonly known = new Map<string, Health>();
@@ -42,7 +60,7 @@ export class Failover {
   private working: Promise<unknown> = Promise.resolve();
   private ramp: NodeJS.Timeout | undefined;
 
-  constructor(ipvs: Pick<Ipvs, "service" | "transaction">, log: Logger) {
+  constructor(ipvs: FailoverTables, log: Logger) {
     this.ipvs = ipvs;
     this.log = log;
   }
@@ -55,12 +73,11 @@ export class Failover {
       for (const spec of services) {
         const key = serviceKey(spec.service);
         gone.delete(key);
-        for (const { server, checks } of spec.servers) {
-          for (const at of checks.keys()) ids.add(targetId(spec.service, server, at));
-        }
+        for (const one of spec.servers) for (const at of one.checks.keys()) ids.add(checkId(spec.service, one, at));
         const found = this.states.get(key);
         if (found !== undefined) found.spec = spec;
-        else this.states.set(key, { spec, quorum: true, panic: false, sorry: false, held: new Map() });
+        else
+          this.states.set(key, { spec, quorum: true, panic: false, sorry: false, held: new Map(), watched: new Map() });
       }
       for (const map of [this.known, this.tallies]) for (const id of map.keys()) if (!ids.has(id)) map.delete(id);
       for (const [key, state] of gone) {
@@ -112,11 +129,8 @@ export class Failover {
   }
 
   /** What all checks of a server say together. */
-  private stateOf(
-    { service }: ServiceHealth,
-    { server, checks }: CheckedServer,
-  ): Pick<ServerHealth, "state" | "problem" | "took"> {
-    const found = checks.map((_check, at) => this.known.get(targetId(service, server, at)));
+  private stateOf({ service }: ServiceHealth, one: CheckedServer): Pick<ServerHealth, "state" | "problem" | "took"> {
+    const found = one.checks.map((_check, at) => this.known.get(checkId(service, one, at)));
     const down = found.find((health) => health?.up === false);
     if (down !== undefined) return { state: "down", problem: down.problem, took: down.took };
     if (found.includes(undefined)) return { state: "unknown" };
@@ -210,7 +224,7 @@ export class Failover {
       return;
     }
     const now = this.decide(state, service);
-    const steps: IpvsStep[] = [];
+    const steps: FailureStep[] = [];
     const changes: Array<() => void> = [];
     const id = spec.service;
     const present = new Map(service.servers.map((server) => [serverKey(server.id), server]));
@@ -244,10 +258,10 @@ export class Failover {
       const weight = entry !== undefined && entry.weight === there.weight ? entry.server.weight : there.weight;
       const server = { ...configOf(there), weight };
       if (spec.onFailure === "inhibit") {
-        steps.push({ do: "editServer", service: id, server: { ...server, weight: 0 } });
+        steps.push({ do: "editServer", service: id, server: { ...server, weight: 0 }, failure: spec.connections });
         changes.push(() => held.set(key, { server, weight: 0 }));
       } else {
-        steps.push({ do: "removeServer", service: id, server: there.id });
+        steps.push({ do: "removeServer", service: id, server: there.id, failure: spec.connections });
         changes.push(() => held.set(key, { server, weight: undefined }));
       }
     }
@@ -261,8 +275,26 @@ export class Failover {
       return;
     }
     for (const change of changes) change();
+    this.watch(state, now.panic);
     this.announce(state, now);
     if (Array.from(held.values()).some(({ since }) => since !== undefined)) this.startRamp();
+  }
+
+  /** Tells the core what passive checks are to find. In a panic nobody is too bad. */
+  private watch(state: ServiceState, panic: boolean): void {
+    const { service, servers } = state.spec;
+    const gone = new Map(state.watched);
+    for (const { server, checks } of servers) {
+      const check = checks.find((one) => one.type === "passive");
+      if (check === undefined) continue;
+      gone.delete(serverKey(server));
+      state.watched.set(serverKey(server), server);
+      this.ipvs.watchServer(service, server, panic ? undefined : check);
+    }
+    for (const [key, server] of gone) {
+      state.watched.delete(key);
+      this.ipvs.watchServer(service, server, undefined);
+    }
   }
 
   private decide(state: ServiceState, service: ServiceInfo) {

@@ -3,6 +3,8 @@
 export interface Node {
   readonly words: readonly string[];
   readonly line: number;
+  /** The last line of its block, or its own. */
+  readonly end: number;
   /** undefined: no block follows. */
   readonly children?: readonly Node[] | undefined;
 }
@@ -23,12 +25,16 @@ interface Token {
 export function parseKeepalived(text: string): Parsed {
   const problems: Array<{ line: number; text: string }> = [];
   const tokens = tokenise(text, problems);
+  const lastLine = tokens.at(-1)?.line ?? 0;
   let at = 0;
   const block = (isInner: boolean, opened: number): Node[] => {
     const nodes: Node[] = [];
     let words: Token[] = [];
     const flush = (children?: Node[]) => {
-      if (words.length > 0) nodes.push({ words: words.map((word) => word.text), line: words[0]!.line, children });
+      if (words.length > 0) {
+        const end = children === undefined ? words.at(-1)!.line : (tokens[at]?.line ?? lastLine);
+        nodes.push({ words: words.map((word) => word.text), line: words[0]!.line, end, children });
+      }
       words = [];
     };
     for (; at < tokens.length; at++) {

@@ -3,10 +3,13 @@ import { Document } from "yaml";
 import { formatAddress, parseAddress } from "../address.js";
 import { endpoint } from "../control/keys.js";
 import { SCHEDULER_IDS } from "../core/control.js";
+import { DNS_RECORDS } from "../health/checker.js";
 import { type Node, parseKeepalived } from "./keepalived-syntax.js";
 
 export interface LeftOut {
   readonly line: number;
+  /** The last line of what is left out; undefined: that line alone. */
+  readonly end?: number | undefined;
   readonly text: string;
 }
 
@@ -98,10 +101,12 @@ class Importer {
     return { text: String(document), leftOut, services: this.services.length };
   }
 
-  private skip(node: Node, reason?: string): void {
+  /** `whole`: nothing of its block is translated either. */
+  private skip(node: Node, reason?: string, whole = true): void {
     const word = node.words[0]!;
     this.leftOut.push({
       line: node.line,
+      ...(whole && node.end > node.line && { end: node.end }),
       text: `${node.words.join(" ")}: ${reason ?? ELSEWHERE[word] ?? "has no counterpart"}`,
     });
   }
@@ -229,7 +234,7 @@ class Importer {
     if (inhibited > 0) {
       made.on_failure = "inhibit";
       if (inhibited < servers.length)
-        this.skip(node, "inhibit_on_failure of some servers: it holds for all of the service");
+        this.skip(node, "inhibit_on_failure of some servers: it holds for all of the service", false);
     }
     const isChecked = servers.some(({ check }) => check !== undefined);
     if (sorry !== undefined) {
@@ -240,7 +245,7 @@ class Importer {
     }
     if (Object.keys(quorum).length > 0) {
       if (isChecked) made.quorum = quorum;
-      else this.skip(node, "quorum: no server is checked");
+      else this.skip(node, "quorum: no server is checked", false);
     }
     if (!isChecked && made.on_failure !== undefined) delete made.on_failure;
     made.servers = servers;
@@ -257,7 +262,7 @@ class Importer {
     }
     const keeps = kind !== "nat";
     if (keeps && port !== undefined && Number(port) !== virtualPort && virtualPort !== 0 && Number(port) !== 0) {
-      this.skip(node, `${kind} keeps the virtual port: ${port} is left away`);
+      this.skip(node, `${kind} keeps the virtual port: ${port} is left away`, false);
     }
     const number = keeps ? virtualPort : Number(port ?? virtualPort);
     const text = formatAddress(parsed.family, parsed.bytes);
@@ -331,13 +336,34 @@ class Importer {
       case "MISC_CHECK":
         return this.command(node, rest, made);
       case "SMTP_CHECK":
-        this.skip(node, "the dialogue is left out: a TCP connection is checked instead");
-        for (const child of rest) if (child.words[0] !== "helo_name") this.skip(child, "the server alone is checked");
-        return [{ type: "tcp", ...made }];
+        return this.mailChecks(node, rest, made);
       default:
         this.skip(node, "there is no such check here");
         return [];
     }
+  }
+
+  /** No mail is spoken: that each of the hosts takes connections is what is left of it. */
+  private mailChecks(node: Node, rest: readonly Node[], made: Entry): Entry[] {
+    this.skip(node, "the dialogue is left out: a TCP connection is checked instead", false);
+    const hosts: Entry[] = [];
+    for (const child of rest) {
+      if (child.words[0] === "helo_name") this.skip(child, "no dialogue, no name to begin it with");
+      else if (child.words[0] === "host") hosts.push(this.mailHost(child));
+      else this.skip(child);
+    }
+    return (hosts.length > 0 ? hosts : [{}]).map((host) => ({ type: "tcp", ...made, ...host }));
+  }
+
+  private mailHost({ children = [] }: Node): Entry {
+    const host: Entry = {};
+    for (const child of children) {
+      const [word, first] = child.words;
+      if (word === "connect_ip") host.address = first;
+      else if (word === "connect_port") host.port = Number(first);
+      else this.skip(child);
+    }
+    return host;
   }
 
   private webChecks(kind: string, rest: readonly Node[], usual: Defaults, made: Entry): Entry[] {
@@ -376,8 +402,7 @@ class Importer {
     for (const child of rest) {
       const [word, first] = child.words;
       if (word === "name") entry.name = first;
-      else if (word === "type" && /^(A|NS|CNAME|SOA|MX|TXT|AAAA)$/i.test(first ?? ""))
-        entry.record = first!.toUpperCase();
+      else if (word === "type" && (first ?? "").toUpperCase() in DNS_RECORDS) entry.record = first!.toUpperCase();
       else this.skip(child);
     }
     return entry;

@@ -1,12 +1,13 @@
 /** The director's process: no privileges, descriptors from the keeper; ends when the keeper does. */
 import type { RunConfig, SourcedStep } from "../config/config.js";
-import { diffTables, stepText } from "../config/diff.js";
-import type { ReloadResult } from "../control/director-info.js";
+import { diffTables, stepText, tablesOf } from "../config/diff.js";
+import type { ConfigurationInfo, ReloadResult } from "../control/director-info.js";
 import { Snapshots } from "../core/snapshot.js";
 import { Engine, type EnginePort } from "../engine/engine.js";
 import { exitStatusOf, LvsError, oneLine } from "../errors.js";
 import { Failover } from "../health/failover.js";
 import type { Health, Tally } from "../health/monitor.js";
+import { Passive } from "../health/passive.js";
 import { targetsOf } from "../health/service-health.js";
 import { type Ipvs, IpvsError, type IpvsStep } from "../ipvs/model.js";
 import { createLog } from "../log.js";
@@ -66,6 +67,8 @@ let reconfigure: (config: RunConfig) => Promise<ReloadResult> = async () => ({ c
 let learn: (news: readonly Health[], tallies: readonly Tally[]) => void = () => {};
 let reloaded: (result: "applied" | "refused") => void = () => {};
 let breathing: () => Promise<boolean> = async () => false;
+/** When the configuration that is running was read, and what was wrong with one that came after it. */
+let configured: Pick<ConfigurationInfo, "read" | "refused"> = { read: new Date().toISOString() };
 let ending = false;
 
 function end(status: number): void {
@@ -131,6 +134,8 @@ async function start(message: Start): Promise<void> {
     failover.count(tallies);
     if (news.length > 0) void failover.learn(news);
   };
+  const passive = new Passive(engine.ipvs, (news) => void failover.learn(news));
+  passive.configure(config.health ?? []);
   await engine.start();
   breathing = () => engine.breathing(BREATH_MS);
   const led = config.ports.some(({ routes }) => routes === "auto");
@@ -160,6 +165,7 @@ async function start(message: Start): Promise<void> {
     const { steps, changes, restart } = await applyConfig(place, config, next);
     const ms = Math.round((performance.now() - began) * 10) / 10;
     config = next;
+    passive.configure(config.health ?? []);
     tell({ type: "applied", config });
     tell({ type: "checks", targets: targetsOf(config.health ?? []) });
     await changed();
@@ -173,6 +179,11 @@ async function start(message: Start): Promise<void> {
   const info: EngineInfo = new EngineInfo(engine, config, ports, version, marks, {
     health: () => failover.health(),
     tables: whole,
+    configuration: async () => {
+      const said = tablesOf(config.steps.map(({ step }) => step));
+      const drift = config.file === undefined ? [] : diffTables(await whole(), said).map(stepText);
+      return { file: config.file, drift, ...configured };
+    },
     reload: askForReload,
     counted,
   });
@@ -205,6 +216,7 @@ async function start(message: Start): Promise<void> {
     void writer.start();
   }
   stop = async () => {
+    passive.close();
     failover.close();
     report.close();
     await Promise.all([serving.then((server) => server.close()).catch(() => {}), engine.stop()]);
@@ -259,25 +271,33 @@ function askForReload(): Promise<ReloadResult> {
   });
 }
 
+/** One configuration after the other: a file may change while the one before is being applied. */
+let reconfiguring: Promise<void> = Promise.resolve();
+
 function takeConfig(config: RunConfig, number: number | undefined): void {
   const asker = number === undefined ? undefined : reloads.get(number);
   if (number !== undefined) reloads.delete(number);
-  reconfigure(config).then(
-    (result) => {
-      reloaded("applied");
-      asker?.done(result);
-    },
-    (error) => {
-      reloaded("refused");
-      process.stderr.write(`wlvs: nothing is reloaded: ${oneLine(error)}\n`);
-      tell({ type: "kept", why: oneLine(error) });
-      asker?.failed(error);
-    },
-  );
+  reconfiguring = reconfiguring
+    .then(() => reconfigure(config))
+    .then(
+      (result) => {
+        reloaded("applied");
+        configured = { read: new Date().toISOString() };
+        asker?.done(result);
+      },
+      (error) => {
+        reloaded("refused");
+        const message = oneLine(error);
+        configured = { ...configured, refused: { at: new Date().toISOString(), message } };
+        tell({ type: "kept", why: message });
+        asker?.failed(error);
+      },
+    );
 }
 
 function refuseReload(message: string, number: number | undefined): void {
   reloaded("refused");
+  configured = { ...configured, refused: { at: new Date().toISOString(), message } };
   if (number === undefined) return;
   reloads.get(number)?.failed(new IpvsError("EINVAL", EINVAL, message));
   reloads.delete(number);

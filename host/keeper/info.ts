@@ -35,7 +35,7 @@ const EINVAL = 22;
 const ENOENT = 2;
 
 /** What is known of the director beside its tables. */
-export interface Surroundings extends Pick<DirectorInfo, "health" | "tables" | "reload"> {
+export interface Surroundings extends Pick<DirectorInfo, "health" | "tables" | "configuration" | "reload"> {
   /** What the process counts itself. */
   readonly counted: ProcessMetrics;
 }
@@ -50,6 +50,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
   private readonly counted: ProcessMetrics;
   readonly health: DirectorInfo["health"];
   readonly tables: DirectorInfo["tables"];
+  readonly configuration: DirectorInfo["configuration"];
   readonly reload: DirectorInfo["reload"];
 
   constructor(
@@ -62,6 +63,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
   ) {
     this.health = surroundings.health;
     this.tables = surroundings.tables;
+    this.configuration = surroundings.configuration;
     this.reload = surroundings.reload;
     this.counted = surroundings.counted;
     this.engine = engine;

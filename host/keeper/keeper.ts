@@ -20,6 +20,7 @@ import { StateFile } from "./state-file.js";
 import type { SavedTables } from "./tables-report.js";
 import { TunRoutes } from "./tun-routes.js";
 import { barred, findGroup, findUser, isMapped, type User } from "./user.js";
+import { FileWatch } from "./watch.js";
 
 const DIRECTOR = fileURLToPath(new URL("./director.js", import.meta.url));
 /** Descriptors of the director: 0 to 2, the channel on 3, then those handed over. */
@@ -85,6 +86,7 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     if (!boundChildren()) log.warn("without CAP_SETPCAP the bounding set of the director stays as it is");
     routes = openRoutes(config, log);
     supervisor = new Supervisor(options, devices, socket, user, routes, state, manager, log);
+    supervisor.watch = watchFile(config, log, supervisor);
     await supervisor.run();
   } finally {
     supervisor?.close();
@@ -96,6 +98,16 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     manager.close();
     stop.close();
   }
+}
+
+/** A file that was written anew is applied, unless there is nothing in it: nobody means that by an empty file. */
+function watchFile({ file, watch }: RunConfig, log: Logger, supervisor: Supervisor): FileWatch | undefined {
+  if (file === undefined || watch === false) return undefined;
+  return new FileWatch(file, log, (text) => {
+    if (text === undefined) supervisor.refuse(`${file} is not there any more, or cannot be read`);
+    else if (text.trim() === "") supervisor.refuse(`${file} is empty`);
+    else void supervisor.readAgain();
+  });
 }
 
 /** routes=auto: the kernel's part of it. */
@@ -160,6 +172,8 @@ class Supervisor {
   private tables: SavedTables | undefined;
   private director: ChildProcess | undefined;
   private restarts = 0;
+  /** Sees to it that a changed file is read again. */
+  watch: FileWatch | undefined;
 
   constructor(
     options: KeeperOptions,
@@ -198,6 +212,7 @@ class Supervisor {
 
   close(): void {
     clearInterval(this.watchdog);
+    this.watch?.close();
     this.checkers.close();
   }
 
@@ -206,16 +221,21 @@ class Supervisor {
     try {
       if (this.options.load === undefined) throw usage("nothing to reload: the director was started without --config");
       this.manager.reloading();
+      this.watch?.refresh();
       const config = await this.options.load();
       for (const warning of config.warnings) this.log.warn(warning);
       this.tell({ type: "config", config, number });
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      const event = "config.refused";
-      for (const line of message.split("\n")) this.log.error({ event }, `nothing is reloaded: ${line}`);
-      this.tell({ type: "refused", message, number });
-      this.forwarding(`; nothing is reloaded: ${oneLine(error)}`);
+      this.refuse(error instanceof Error ? error.message : String(error), number);
     }
+  }
+
+  /** What is running stays. */
+  refuse(message: string, number?: number): void {
+    const event = "config.refused";
+    for (const line of message.split("\n")) this.log.error({ event }, `nothing is reloaded: ${line}`);
+    this.tell({ type: "refused", message, number });
+    this.forwarding(`; nothing is reloaded: ${oneLine(message)}`);
   }
 
   /** A director that is gone is followed by one that starts with what there is then. */
@@ -337,6 +357,7 @@ class Supervisor {
           return;
         }
         if (message.type === "kept") {
+          this.log.error({ event: "config.refused" }, `nothing is reloaded: ${message.why}`);
           this.forwarding(`; nothing is reloaded: ${message.why}`);
           return;
         }

@@ -15,6 +15,7 @@ export type ToDirector =
   | { readonly type: "health"; readonly health: readonly Health[]; readonly tallies: readonly Tally[] }
   /** Another configuration; the number of the "reload" that asked for it. */
   | { readonly type: "config"; readonly config: RunConfig; readonly number: number | undefined }
+  /** The file cannot be used; the number of the "reload" that asked for it, if one did. */
   | { readonly type: "refused"; readonly message: string; readonly number: number | undefined }
   /** Answered by "alive" when every worker breathes, and otherwise not at all. */
   | { readonly type: "alive" };

@@ -152,13 +152,12 @@ export class Detail {
   private serverFacts(service: Entry, { server, row, rates }: Entry): Array<readonly [string, string]> {
     const { forwarding, upperThreshold, lowerThreshold, tunnel, key } = server!;
     const health = this.store.healthFor(service.key, key);
-    const took = health?.took === undefined ? "" : `, ${health.took.toFixed(1)} ms`;
     return [
       ["Forwarding", METHOD_NAMES[forwarding] + (tunnel === undefined ? "" : `, ${tunnel.type}`)],
       ["Weight", `${row[WEIGHT] ?? 0}`],
       [
         "Health",
-        health === undefined ? "not checked" : `${health.state}${took}${health.problem ? `: ${health.problem}` : ""}`,
+        health === undefined ? "not checked" : `${health.state}${health.problem ? `: ${health.problem}` : ""}`,
       ],
       ["Active, inactive, persistent", [ACTIVE, INACTIVE, PERSISTENT].map((at) => whole(row[at] ?? 0)).join(", ")],
       ["Limits", upperThreshold === 0 ? "none" : `full at ${upperThreshold}, again below ${lowerThreshold}`],

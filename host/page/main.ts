@@ -4,12 +4,13 @@ import { Detail } from "./detail.js";
 import { byId, setClass, setHidden, setText } from "./dom.js";
 import { clock, duration } from "./format.js";
 import { Overview } from "./overview.js";
+import { PathView } from "./path.js";
 import { ServicesView } from "./services.js";
 import { Store } from "./store.js";
 import { follow } from "./stream.js";
 import { TrafficView } from "./traffic.js";
 
-const VIEWS = ["services", "traffic", "connections"] as const;
+const VIEWS = ["services", "traffic", "path", "connections"] as const;
 type ViewName = (typeof VIEWS)[number];
 const THEME_KEY = "wlvs-theme";
 
@@ -18,6 +19,7 @@ const detail = new Detail(store);
 const overview = new Overview(store);
 const services = new ServicesView(store, detail);
 const traffic = new TrafficView(store);
+const path = new PathView(store);
 new ConnectionsView();
 
 let view: ViewName = "services";
@@ -33,6 +35,7 @@ function draw(): void {
     services.draw();
     overview.drawCards();
   } else if (view === "traffic") traffic.draw();
+  path.show(view === "path");
   detail.refresh();
   drawState();
 }

@@ -1,5 +1,5 @@
 /** Services and their servers: one table, filtered, sorted, folded, a page of it at a time. */
-import type { ServerHealth } from "../control/director-info.js";
+import type { LiveHealth } from "../dashboard/live-events.js";
 import type { Detail } from "./detail.js";
 import { howOf, METHOD_NAMES } from "./detail.js";
 import { byId, h, Pager, setClass, setHidden, setText, sized } from "./dom.js";
@@ -23,7 +23,7 @@ const PAGE = 100;
 interface Line {
   readonly service: Entry;
   readonly server?: Entry;
-  readonly out?: ServerHealth;
+  readonly out?: LiveHealth;
 }
 
 interface Column {

@@ -1,6 +1,13 @@
 /** What the stream said last, and what follows from it: rates from counters, health by server, histories. */
-import type { ServerHealth } from "../control/director-info.js";
-import type { LiveHello, LiveRow, LiveServer, LiveService, LiveTables, LiveTick } from "../dashboard/live-events.js";
+import type {
+  LiveHealth,
+  LiveHello,
+  LiveRow,
+  LiveServer,
+  LiveService,
+  LiveTables,
+  LiveTick,
+} from "../dashboard/live-events.js";
 import { History } from "./history.js";
 
 /** Places in a row, as live-events.ts has them. */
@@ -49,9 +56,9 @@ export class Store {
   tick: LiveTick | undefined;
   services: Entry[] = [];
   private entries: Entry[] = [];
-  private healthOf = new Map<string, ServerHealth>();
-  private byService = new Map<string, ServerHealth[]>();
-  health: readonly ServerHealth[] = [];
+  private healthOf = new Map<string, LiveHealth>();
+  private byService = new Map<string, LiveHealth[]>();
+  health: readonly LiveHealth[] = [];
   /** Per second, of the whole. */
   totalRates = [0, 0, 0, 0, 0];
   dropRates = new Map<string, number>();
@@ -81,16 +88,16 @@ export class Store {
     return this.services.find((entry) => entry.key === key);
   }
 
-  healthFor(service: string, server: string): ServerHealth | undefined {
+  healthFor(service: string, server: string): LiveHealth | undefined {
     return this.healthOf.get(`${service} ${server}`);
   }
 
-  healthByService(service: string): readonly ServerHealth[] {
+  healthByService(service: string): readonly LiveHealth[] {
     return this.byService.get(service) ?? [];
   }
 
   /** Servers that checks have taken out of a service's table. */
-  outOf(service: Entry): readonly ServerHealth[] {
+  outOf(service: Entry): readonly LiveHealth[] {
     const down = this.healthByService(service.key).filter(({ state }) => state === "down");
     if (down.length === 0) return down;
     const inTable = new Set(service.servers.map(({ key }) => key));

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import * as Memory from "../../assembly/layout/memory.js";
 import * as Slot from "../../assembly/layout/slot.js";
-import { capacitiesOf, createMemory, planMemory } from "../../host/core/memory.js";
+import { capacitiesOf, createMemory, planMemory, roomText } from "../../host/core/memory.js";
 
 const PLANS = {
   default: capacitiesOf(),
@@ -27,6 +27,16 @@ describe.each(Object.entries(PLANS))("plan %s", (_, capacities) => {
     for (const region of plan.regions) expect(region.base % 64, region.name).toBe(0);
     expect(plan.regions.find((region) => region.name === "rings")!.base % 4096).toBe(0);
   });
+});
+
+it("a plan tells what it may take", () => {
+  const plan = planMemory(capacitiesOf({ connections: 1_000_000 }));
+  const [, connections, most] = /^room for (\d+) connections: at most (\d+) MiB, taken as they come$/.exec(
+    roomText(plan),
+  )!;
+  expect(Number(connections)).toBe(1_000_000);
+  expect(Number(most) * 2 ** 20 - plan.total).toBeLessThan(2 ** 20);
+  expect(Number(most) * 2 ** 20).toBeGreaterThanOrEqual(plan.total);
 });
 
 describe("slots", () => {

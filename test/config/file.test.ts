@@ -1,5 +1,5 @@
 /** The configuration file: what it means, and that every mistake is told with its line. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -183,6 +183,39 @@ describe("a configuration file", () => {
       "services:\n  - mark: 5\n    check: {type: tcp}\n    servers: [{rip: 192.0.2.2}]\n",
       "f:3: services[1].check: 192.0.2.2 has no port",
     ],
+    [
+      "services:\n  - vip: 192.0.2.1:80\n    mode: dr\n    check: {type: passive}\n    servers: [{rip: 192.0.2.2}]\n",
+      "f:4: services[1].check: 192.0.2.2 has mode dr: its answers go past the director; write a check that asks it, as tcp",
+    ],
+    [
+      "services:\n  - vip: 192.0.2.1:80\n    servers: [{rip: 192.0.2.2, mode: tun, check: {type: passive}}]\n",
+      "f:3: services[1].servers[1].check: 192.0.2.2 has mode tun: its answers go past",
+    ],
+    [
+      "services:\n  - vip: 192.0.2.1:53/udp\n    check: {type: passive, unanswered: 1}\n    servers: [{rip: 192.0.2.2}]\n",
+      "f:3: services[1].check: a datagram without an answer says nothing: leave unanswered away",
+    ],
+    [
+      "services:\n  - vip: 192.0.2.1:9/sctp\n    check: {type: passive}\n    servers: [{rip: 192.0.2.2}]\n",
+      "f:3: services[1].check: it is for TCP and UDP: write a check that asks the servers",
+    ],
+    [
+      "services:\n  - vip: 192.0.2.1:80\n    check: {type: passive, refused: 0, unanswered: 0}\n    servers: [{rip: 192.0.2.2}]\n",
+      "f:3: services[1].check: with refused: 0 and unanswered: 0 nothing is looked for",
+    ],
+    [
+      "services:\n  - vip: 192.0.2.1:80\n    check: [{type: passive}, {type: passive}]\n    servers: [{rip: 192.0.2.2}]\n",
+      "f:3: services[1].check: one passive check will do",
+    ],
+    [
+      "services:\n  - vip: 192.0.2.1:80\n    check: {type: passive, timeout: 1s}\n    servers: [{rip: 192.0.2.2}]\n",
+      "f:3: services[1].check: no such key: timeout: write one of type, refused, unanswered, window, hold",
+    ],
+    [
+      "services:\n  - vip: 192.0.2.1:80\n    connections: drop\n",
+      "f:3: services[1].connections: write one of keep, reset, reschedule",
+    ],
+    ["services:\n  - vip: 192.0.2.1:80\n    connections: keep\n", "f:3: services[1].connections: needs check:"],
     ["services:\n  - vip: 192.0.2.1:80\n  - vip: 192.0.2.1:80\n", "f:3: services[2]: the service is there twice"],
     [
       "services:\n  - vip: 192.0.2.1:80\n    servers:\n      - rip: 192.0.2.2:80\n      - rip: 192.0.2.2:80\n",
@@ -190,6 +223,8 @@ describe("a configuration file", () => {
     ],
     ["settings:\n  sloppy: 1\n", "f:2: settings.sloppy: no such setting in net.ipv4.vs"],
     ["just text\n", "f:1: write a mapping of ports"],
+    ["workers: 1\nlisten: *here\n", "f:2: an alias (*name) whose &name is not there"],
+    [`settings:\n  a: &a [1]\n  b: [${"*a, ".repeat(200)}]\n`, "f:3: too many aliases"],
   ])("%j is refused with %j", (text, message) => {
     const found = mistakes(text);
     if (message === "") expect(found).toEqual([]);
@@ -216,6 +251,11 @@ describe("a configuration file", () => {
     ],
   ])("knows the line of what only the whole shows: %j", async (text, message) => {
     await expect(load(text)).rejects.toThrow(message);
+  });
+
+  it("has a schema for editors that is published as it is", () => {
+    const published = readFileSync(join(import.meta.dirname, "../../docs/wlvs.schema.json"), "utf8");
+    expect(published === `${JSON.stringify(jsonSchema(), null, 2)}\n`, "npm run schema").toBe(true);
   });
 
   it("has a schema for editors", () => {

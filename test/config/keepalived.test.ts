@@ -1,9 +1,11 @@
 /** keepalived's configurations: what becomes of them, and that nothing is dropped in silence. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { parseConfigFile } from "../../host/config/file.js";
+import { loadRunConfig } from "../../host/config/load.js";
 import { importKeepalived } from "../../host/import/keepalived.js";
 import { parseKeepalived } from "../../host/import/keepalived-syntax.js";
 
@@ -26,8 +28,18 @@ describe("keepalived's language", () => {
       `! note\n$VIP=192.0.2.1\na $VIP \${VIP}0 { # note\n  b "c d" e\n}\nf\n{\n  g{h}\n}\n@only this\n`,
     );
     expect(nodes).toEqual([
-      { words: ["a", "192.0.2.1", "192.0.2.10"], line: 3, children: [{ words: ["b", "c d", "e"], line: 4 }] },
-      { words: ["f"], line: 6, children: [{ words: ["g"], line: 8, children: [{ words: ["h"], line: 8 }] }] },
+      {
+        words: ["a", "192.0.2.1", "192.0.2.10"],
+        line: 3,
+        end: 5,
+        children: [{ words: ["b", "c d", "e"], line: 4, end: 4 }],
+      },
+      {
+        words: ["f"],
+        line: 6,
+        end: 9,
+        children: [{ words: ["g"], line: 8, end: 8, children: [{ words: ["h"], line: 8, end: 8 }] }],
+      },
     ]);
     expect(problems).toMatchObject([{ line: 10 }]);
   });
@@ -193,14 +205,75 @@ virtual_server_group I { 192.0.2.1 1 }
     expect(leftOut.join("\n")).toMatch(/virtual_server_group I: no virtual_server uses it/);
   });
 
-  it("explains every line of Debian's samples that it leaves out", (context) => {
-    if (!existsSync(SAMPLES)) context.skip("keepalived's documentation is not installed (apt-get install keepalived)");
-    for (const name of readdirSync(SAMPLES).filter((file) => file.startsWith("keepalived.conf"))) {
-      const { leftOut } = imported(readFileSync(join(SAMPLES, name), "utf8"));
-      expect(
-        leftOut.filter((line) => line.endsWith("has no counterpart")),
-        name,
-      ).toEqual([]);
+  it("checks the hosts of a mail check by connections", () => {
+    const { services, leftOut } = imported(`
+virtual_server 192.0.2.1 25 {
+  real_server 10.0.0.1 25 {
+    SMTP_CHECK {
+      helo_name me
+      host {
+        connect_ip 10.0.1.1
+        connect_port 2525
+        bindto 10.0.0.9
+      }
+      host { connect_port 26 }
+    }
+  }
+}
+`);
+    expect(services[0].servers[0].check).toMatchObject([
+      { type: "tcp", address: "10.0.1.1", port: 2525 },
+      { type: "tcp", port: 26 },
+    ]);
+    expect(leftOut).toEqual([
+      "4: SMTP_CHECK: the dialogue is left out: a TCP connection is checked instead",
+      "5: helo_name me: no dialogue, no name to begin it with",
+      "9: bindto 10.0.0.9: checks leave from where check_netns says",
+    ]);
+  });
+
+  const samples = existsSync(SAMPLES) ? readdirSync(SAMPLES).filter((file) => file.startsWith("keepalived.conf")) : [];
+
+  it("finds Debian's samples", (context) => {
+    if (!existsSync("/usr/sbin/keepalived")) context.skip("keepalived is not installed (apt-get install keepalived)");
+    expect(samples.length).toBeGreaterThan(20);
+  });
+
+  it.each(samples)("%s: every line is translated, or left out with a reason", async (name) => {
+    const lines = readFileSync(join(SAMPLES, name), "utf8").split("\n");
+    const whole = importKeepalived(lines.join("\n"));
+    expect(
+      whole.leftOut.filter(({ text }) => text.endsWith("has no counterpart")),
+      "without a reason",
+    ).toEqual([]);
+    const without = (at: number, instead: string) => {
+      const { text, leftOut } = importKeepalived(lines.with(at, instead).join("\n"));
+      return JSON.stringify([text, leftOut]);
+    };
+    const before = JSON.stringify([whole.text, whole.leftOut]);
+    const explained = (line: number) => whole.leftOut.some((one) => line >= one.line && line <= (one.end ?? one.line));
+    const silent = lines.flatMap((text, at) => {
+      if (/^\s*([!#].*|[{}\s]*)$/.test(text) || explained(at + 1)) return [];
+      // What is translated makes a difference: another word in its place another result.
+      const other = text.replace(/([\w./:-]+)("?\s*(?:\{.*)?(?:[!#].*)?)$/, (_, word: string, rest: string) =>
+        /^\d+$/.test(word) ? `${Number(word) + 1}${rest}` : `${word}x${rest}`,
+      );
+      // A word alone says all by being there.
+      const changed = /^\s*\S+\s*$/.test(text) ? "" : other;
+      return without(at, changed) === before ? [`${at + 1}: ${text}`] : [];
+    });
+    expect(silent).toEqual([]);
+    // And the result is a configuration.
+    const directory = mkdtempSync(join(tmpdir(), "wlvs-import-"));
+    try {
+      const file = join(directory, "imported.yaml");
+      writeFileSync(file, whole.text);
+      const none = async () => [];
+      const marks = async () => ({ file: "", text: "" });
+      const config = await loadRunConfig([["config", file]], { env: {}, rules: none, marks, portless: true });
+      expect(config.steps.filter(({ step }) => step.do === "addService")).toHaveLength(whole.services);
+    } finally {
+      rmSync(directory, { recursive: true });
     }
   });
 });

@@ -109,6 +109,7 @@ function infoOf(engine: MemoryEngine, marks: Marks): DirectorInfo {
     occupancy: () => engine.ipvs.tables.occupancy(),
     metrics: async function* () {},
     tables: () => engine.ipvs.services(),
+    configuration: async () => ({ read: "", drift: [] }),
     reload: async () => ({ changes: [], restart: [] }),
     setSetting: (name, value) => engine.control.setting(name, `${value}`),
   };

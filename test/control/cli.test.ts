@@ -136,13 +136,15 @@ describe("status", () => {
     expect(out).toBe(
       `wlvs 0.1.0, pid 42, up 1h 2m, control ${socket}
 profile wlvs, 1 worker, io rw, 12 of 1000000 connections
+configuration /etc/wlvs.yaml, read 0s ago
+the tables differ from it in 1 place: 'wlvs check /etc/wlvs.yaml' shows it, 'wlvs save /etc/wlvs.yaml' keeps it
 
 PORT  KIND  STATE  ADDRESSES         MAC                 MTU  OFFLOADS     IN            OUT         DROPS  PEER
 ext0  tap   up     192.168.4.133/24  02:00:00:00:00:01  1500  csum,tso4  1.2k  4.8 MiB  1.2k  700 B      0  -
 
-SERVICE                HOW                   WEIGHT  ACTIVE  INACTIVE  CONNS       IN       OUT  CONN/S
+SERVICE                HOW                   WEIGHT  ACTIVE  INACTIVE  CONNS       IN       OUT  CONN/S  HEALTH
 TCP 192.168.4.133:80   wrr, persistent 300s                                3  2.9 KiB  19.5 KiB       1
-  -> 192.168.2.128:80  nat                        2       1         2      3  2.9 KiB  19.5 KiB       1
+  -> 192.168.2.128:80  nat                        2       1         2      3  2.9 KiB  19.5 KiB       1  up
 
 frames in 1.2k, out 1.2k, made here 4
 ended as forward 1.2k, local 30, drop 4

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
-import { createServer as createNetServer } from "node:net";
+import { connect, createServer as createNetServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -289,6 +289,20 @@ describe("TCP", () => {
       sent.on("error", reject).end();
     });
   }
+
+  it("answers what is no HTTP in its own form", async () => {
+    await start();
+    const answer = await new Promise<string>((resolve, reject) => {
+      let text = "";
+      const socket = connect(path, () => socket.write("GET a HTTP/1.1\r\n\r\n"));
+      socket.setEncoding("utf8").on("data", (more) => (text += more));
+      socket.on("end", () => resolve(text)).on("error", reject);
+    });
+    expect(answer).toMatch(/^HTTP\/1.1 400 /);
+    expect(JSON.parse(answer.slice(answer.indexOf("\r\n\r\n")))).toEqual({
+      error: { code: "ERR_LVS_REQUEST", errno: 0, message: "this is not HTTP" },
+    });
+  });
 
   it("reads, and does not write", async () => {
     const { tcp } = await start({ listen: { host: "127.0.0.1", port: 0, admin: false } });

@@ -151,8 +151,6 @@ export class FakeInfo implements DirectorInfo {
       framesOut: 1200,
       generated: 4,
       evictions: 0,
-      synProxy: { answered: 9, accepted: 3, invalid: 1, spliced: 2, refused: 1, silent: 0 },
-      neighboursChanged: 0,
       traps: 0,
       verdicts: { forward: 1200, local: 30, consumed: 0, drop: 4 },
       reasons: { "no-route": 4 },
@@ -189,6 +187,9 @@ export class FakeInfo implements DirectorInfo {
   }
   tables() {
     return Promise.resolve([]);
+  }
+  configuration() {
+    return Promise.resolve({ file: "/etc/wlvs.yaml", read: new Date().toISOString(), drift: ["-D -f 7"] });
   }
   reload() {
     return Promise.resolve({ changes: [], restart: [] });

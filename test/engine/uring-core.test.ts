@@ -42,7 +42,7 @@ class FakeKernel {
   readonly armed = [false, false];
   watching = false;
   armings = 0;
-  /** Fails the next write with that errno. */
+  /** Fails the next write with that errno; negative: only so many bytes of it were taken. */
   writeFault = () => 0;
   private readonly words: Uint32Array;
   private readonly halves: Uint16Array;
@@ -161,8 +161,12 @@ class Bench {
   private readonly words: Uint32Array;
   private readonly block: number;
 
-  constructor(slots: number, known: number) {
-    const { memory, core, records } = ringDirector(slots, { known, now: this.tick });
+  constructor(slots: number, known: number, capabilities?: number) {
+    const { memory, core, records } = ringDirector(slots, {
+      known,
+      now: this.tick,
+      ...(capabilities === undefined ? {} : { capabilities }),
+    });
     this.memory = memory;
     this.core = core;
     this.records = records;
@@ -251,8 +255,8 @@ class Bench {
 
 describe("the core's end of the ring", () => {
   let bench: Bench;
-  const open = (slots = 600, known = 4) => {
-    bench = new Bench(slots, known);
+  const open = (slots = 600, known = 4, capabilities?: number) => {
+    bench = new Bench(slots, known, capabilities);
     return bench;
   };
 
@@ -383,7 +387,7 @@ describe("the core's end of the ring", () => {
   it("loses no slot over a million frames with faults", { timeout: 180_000 }, () => {
     const random = new Random(20261123);
     const { kernel } = open(400, 3);
-    kernel.writeFault = () => (random.chance(0.02) ? random.pick([EIO, 11, EBADFD]) : 0);
+    kernel.writeFault = () => (random.chance(0.02) ? random.pick([EIO, 11, EBADFD, ENOBUFS, -20]) : 0);
     let frames = 0;
     for (let breath = 0; frames < 1_000_000; breath++) {
       const result = bench.core.runUring(0, bench.tick);
@@ -418,5 +422,43 @@ describe("the core's end of the ring", () => {
     }
     expect(bench.slots()).toBe(400);
     expect(bench.word(bench.records[1]! + Port.DROPS_OUT)).toBeGreaterThan(1000);
+  });
+
+  it("loses no slot over super-frames that it cuts itself, with faults", { timeout: 120_000 }, () => {
+    const random = new Random(20261125);
+    const { kernel } = open(400, 4, Port.CAPABILITY_LINK);
+    const bytes = new Uint8Array(bench.memory.buffer);
+    const view = new DataView(bench.memory.buffer);
+    kernel.writeFault = () => (random.chance(0.02) ? random.pick([EIO, 11, EBADFD, ENOBUFS]) : 0);
+    let cut = 0;
+    for (let breath = 0; cut < 20_000; breath++) {
+      const submit = bench.core.runUring(0, bench.tick) & Uring.SUBMIT_MASK;
+      kernel.submit(random.chance(0.3) ? random.below(submit + 1) : submit, false);
+      for (let n = random.below(12); n > 0; n--) {
+        const flow = random.below(200);
+        const size = 54 + 1 + random.below(random.chance(0.5) ? 20_000 : 64_000);
+        const isOpening = random.chance(0.1);
+        const taken = kernel.deliver(0, (at) => {
+          bench.writer.put(at, flow, 0, isOpening ? 64 : size, isOpening ? FLAGS_SYN : FLAGS_ACK);
+          if (isOpening) return 64 + Slot.VNET_SIZE;
+          bytes.set([1, 1], at);
+          view.setUint16(at + 4, 1000 + random.below(461), true);
+          view.setUint16(at + 6, 34, true);
+          view.setUint16(at + 8, 16, true);
+          return size + Slot.VNET_SIZE;
+        });
+        if (taken && !isOpening) cut++;
+      }
+      if (random.chance(0.002) && kernel.armed[0]) kernel.end(0, -random.pick([EIO, EBADFD, 4, 11, 12]));
+      if (random.chance(0.01)) bench.core.portUp(bench.records[1]!, random.below(2));
+      bench.tick += random.chance(0.1) ? random.below(100) : random.below(2);
+    }
+    // What was posted is consumed, and nothing comes any more: all but what lies in the buffer rings is free.
+    kernel.writeFault = () => 0;
+    for (let n = 0; n < 200; n++) {
+      kernel.submit(bench.core.runUring(0, bench.tick++) & Uring.SUBMIT_MASK, false);
+    }
+    expect(bench.slots()).toBe(400);
+    expect(bench.counter(Counters.FRAMES_OUT)).toBeGreaterThan(100_000);
   });
 });

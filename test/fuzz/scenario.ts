@@ -38,6 +38,7 @@ import {
   VNET,
 } from "./frames.js";
 import { Random } from "./random.js";
+import { transportChecksum } from "./verify.js";
 
 export class Violation extends Error {
   constructor(message: string) {
@@ -113,6 +114,10 @@ export class Scenario {
   private readonly queue: number;
   private now: number;
   private framesIn = 0;
+  /** The counters of verdicts and reasons when they were last looked at. */
+  private readonly counted = new Float64Array((Counters.STATS - Counters.VERDICTS) >>> 3);
+  /** Every frame that comes in has right checksums: so has every one that goes out. */
+  private readonly clean: boolean;
   private sent = 0;
   private changes = 0;
 
@@ -121,7 +126,8 @@ export class Scenario {
     this.options = options;
     this.random = new Random(seed);
     const { random } = this;
-    this.maker = new FrameMaker(random, golden);
+    this.clean = random.chance(0.3);
+    this.maker = new FrameMaker(random, golden, this.clean);
     const connections = random.pick([16, 200, 4096]);
     const { plan, gaps } = withGaps(
       planMemory(
@@ -157,9 +163,14 @@ export class Scenario {
     this.setUp();
   }
 
-  /** Runs `steps` steps and then lets everything run out. */
-  run(steps: number): Outcome {
+  /**
+   * Runs `steps` steps and then lets everything run out. Each step has its own randomness, so that with `only` a few of
+   * them do what they did among all.
+   */
+  run(steps: number, only?: ReadonlySet<number>): Outcome {
     for (; this.step < steps; this.step++) {
+      if (only !== undefined && !only.has(this.step)) continue;
+      this.random.reseed(this.seed ^ Math.imul(this.step + 1, 0x9e3779b1));
       const kind = this.random.below(100);
       if (kind < 84) this.breath(this.random.chance(0.9) ? 1 + this.random.below(8) : this.random.below(256));
       else if (kind < 90) this.silence();
@@ -167,7 +178,9 @@ export class Scenario {
       else this.jump();
       if (this.step % 64 === 63) this.checkGaps();
       if (this.step % 32 === 31) this.options.onTables?.(this.memory);
+      if (this.step % 16 === 15) this.checkCounters();
     }
+    this.checkCounters();
     this.end();
     return { frames: this.framesIn, sent: this.sent, changes: this.changes };
   }
@@ -459,6 +472,7 @@ export class Scenario {
       if (body > 0) this.slotOf(word(Slot.BODY), body);
       this.checkPacket(frame, length, body);
       this.options.onSent?.(this.bytes.subarray(frame, frame + length), new DataView(this.memory.buffer, slot));
+      if (this.clean) this.checkTransport(frame, length, word(Slot.BODY), body);
       if (body === 0 && length < 2000) this.maker.remember(this.bytes.slice(frame, frame + length));
     }
   }
@@ -489,6 +503,16 @@ export class Scenario {
       must(ip + 40 <= end && ip + total <= end + body, () => `IPv6 length ${total}: ${hex()}`);
     } else must(type === 0x0806, () => `EtherType ${type.toString(16)}: ${hex()}`);
     must((bytes[frame + VNET + 6]! & 1) === 0, () => `a group address as source: ${hex()}`);
+  }
+
+  private checkTransport(frame: number, length: number, body: number, bodyLength: number): void {
+    const whole = new Uint8Array(length + bodyLength);
+    whole.set(this.bytes.subarray(frame, frame + length));
+    whole.set(this.bytes.subarray(body, body + bodyLength), length);
+    must(
+      transportChecksum(whole) !== "wrong",
+      () => `the transport checksum is wrong, of right ones: ${Buffer.from(whole.subarray(0, 200)).toString("hex")}`,
+    );
   }
 
   private checkQueues(): void {
@@ -536,6 +560,17 @@ export class Scenario {
     const counted = this.header(Memory.WAITING);
     must(all === counted, () => `${all} frames wait, ${counted} are counted`);
     return outside;
+  }
+
+  /** What is counted of frames since the start only grows. */
+  private checkCounters(): void {
+    const base = this.header(Memory.COUNTERS_BASE);
+    for (const [at, before] of this.counted.entries()) {
+      const offset = Counters.VERDICTS + 8 * at;
+      const value = Number(this.view.getBigUint64(base + offset, true));
+      must(value >= before, () => `the counter at ${offset} went from ${before} to ${value}`);
+      this.counted[at] = value;
+    }
   }
 
   private checkGaps(): void {

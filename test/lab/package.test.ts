@@ -17,7 +17,7 @@ const ALLOWED = [
   /^dist\/core\.wasm$/,
   /^dist\/assembly\/layout\/[\w-]+(\.d\.ts|\.js)$/,
   /^dist\/host\/[\w/-]+(\.d\.ts|\.js)$/,
-  /^dist\/host\/page\/assets\/[\w./-]+$/,
+  /^dist\/host\/page\/[\w-]+\.(html|css|svg)$/,
   /^dist\/man\/wlvs(adm)?\.8$/,
   /^docs\/[\w/.-]+$/,
 ];

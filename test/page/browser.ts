@@ -1,11 +1,12 @@
 /** A real browser for the tests of the page, and all that it complained about. */
-import { mkdtempSync } from "node:fs";
+import { existsSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import type { TestContext } from "vitest";
 import { needsCommands } from "../support/needs.js";
 
+const CHROMIUM = "/usr/bin/chromium";
 const FLAGS = [
   "--headless",
   "--no-sandbox",
@@ -26,8 +27,12 @@ export function needsBrowser(context: TestContext): void {
   needsCommands(context, "chromium");
 }
 
+export function hasBrowser(): boolean {
+  return existsSync(CHROMIUM);
+}
+
 export function launch(): Promise<Browser> {
-  return chromium.launch({ executablePath: "/usr/bin/chromium", args: FLAGS });
+  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
 }
 
 export interface View {

@@ -1,10 +1,13 @@
 /** The page as an operator uses it: a real browser, a real director, real traffic. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { needsCommands, needsDevices } from "../support/needs.js";
 import {
   accessibilityProblems,
   contrastProblems,
+  hasBrowser,
   launch,
   needsBrowser,
   open,
@@ -28,6 +31,17 @@ async function show(hash = "", options: Parameters<typeof open>[2] = {}): Promis
 const row = (page: Page, name: string) => page.locator("#services-table tbody tr", { hasText: name });
 const server = (page: Page, at: number) => row(page, `${SERVERS[at]}:80`);
 
+/** As wlvsadm does it: over the control socket. */
+async function setWeight(to: number): Promise<void> {
+  const [service] = await stage!.remote.services();
+  const { active, inactive, persistent, stats, rates, ...config } = service!.servers[0]!;
+  await stage!.remote.editServer(service!.id, { ...config, weight: to });
+}
+
+beforeAll(async () => {
+  if (process.getuid?.() === 0 && hasBrowser()) browser = await launch();
+});
+
 beforeEach((context) => {
   needsDevices(context);
   needsBrowser(context);
@@ -49,7 +63,6 @@ afterAll(async () => {
 describe("the page of a director that takes changes", () => {
   beforeAll(async () => {
     if (process.getuid?.() !== 0) return;
-    browser = await launch();
     stage = new Stage();
     await stage.start("--listen-admin");
     await stage.serve();
@@ -100,17 +113,29 @@ describe("the page of a director that takes changes", () => {
     const page = await show();
     const weight = server(page, 0).locator("td.weight");
     await expect.poll(() => weight.textContent()).toBe("1");
-    const edit = async (to: number) => {
-      const [service] = await stage!.remote.services();
-      const { active, inactive, persistent, stats, rates, ...config } = service!.servers[0]!;
-      await stage!.remote.editServer(service!.id, { ...config, weight: to });
-    };
-    await edit(7);
+    await setWeight(7);
     const began = performance.now();
     await expect.poll(() => weight.textContent(), { interval: 20, timeout: 3000 }).toBe("7");
     expect(performance.now() - began).toBeLessThan(1000);
-    await edit(1);
+    await setWeight(1);
     await expect.poll(() => weight.textContent()).toBe("1");
+  });
+
+  it("does so under full load", async (context) => {
+    needsCommands(context, "wrk");
+    const page = await show();
+    const weight = server(page, 0).locator("td.weight");
+    stage!.network.start(stage!.client, "wrk", "-t1", "-c32", "-d8s", `http://${VIP}/`);
+    await expect.poll(() => page.locator("#tiles .tile").nth(2).textContent(), { timeout: 5000 }).toMatch(/k\/s/);
+    const took: number[] = [];
+    for (const to of [11, 12, 13]) {
+      await setWeight(to);
+      const began = performance.now();
+      await expect.poll(() => weight.textContent(), { interval: 20, timeout: 5000 }).toBe(`${to}`);
+      took.push(performance.now() - began);
+    }
+    await setWeight(1);
+    expect(took.sort((a, b) => a - b)[1]).toBeLessThan(1000);
   });
 
   it("changes weights, drains, removes and adds, after asking", async () => {
@@ -217,6 +242,9 @@ describe("the page of a director that takes changes", () => {
   });
 });
 
+/** What a lab's director told of one connection: the way of a frame in the methods that this stage does not have. */
+const TOLD = (method: string) => readFileSync(join(import.meta.dirname, "frames", `${method}.ndjson`));
+
 describe("the page of a director that is only read", () => {
   beforeAll(async () => {
     if (process.getuid?.() !== 0) return;
@@ -238,6 +266,47 @@ describe("the page of a director that is only read", () => {
     expect(status).toBe(403);
     views.at(-1)!.complaints.length = 0;
     expect(await stage!.remote.services()).toHaveLength(1);
+  });
+
+  it.each([
+    ["nat", 5, "The real server gets it"],
+    ["dr", 6, "The server answers directly"],
+    ["tun", 6, "The server answers directly"],
+  ] as const)("shows the way of a frame in %s, step by step, by keyboard", async (method, steps, last) => {
+    const page = await show("#path", { motion: "reduce" });
+    await page.route("**/v1/trace*", (route) =>
+      route.fulfill({ body: TOLD(method), contentType: "application/x-ndjson" }),
+    );
+    await page.locator("#path-watch").click();
+    await page.locator("#path-player").waitFor();
+    const place = () => page.locator("#path-place").textContent();
+    expect(await place()).toContain(`Frame 1 of`);
+    await page.locator("#path-frames button").first().focus();
+    for (let n = 1; n < steps; n++) {
+      await page.keyboard.press("ArrowRight");
+      expect(await place()).toContain(`step ${n + 1} of ${steps}`);
+      if (n === 2) {
+        expect(await page.locator("#path-fields tr.changed").count()).toBeGreaterThan(0);
+        await page.getByText("IP checksum, from the changed words (RFC 1624)").first().waitFor();
+        expect(await page.getByText("The frame that left has another one.").count()).toBe(0);
+        await shoot(page, `path-${method}-1280`);
+      }
+    }
+    expect(await page.locator("#path-step-title").textContent()).toBe(last);
+    await shoot(page, `path-${method}-last-1280`);
+    await page.keyboard.press("Home");
+    expect(await place()).toContain("Frame 1 of");
+    await page.keyboard.press("End");
+    await page.keyboard.press("ArrowLeft");
+    await page.locator("#path-play").click();
+    expect(await page.locator("#path-play").textContent()).toBe("Pause");
+    await page.locator("#path-play").click();
+    expect(await accessibilityProblems(page)).toEqual([]);
+    expect(await contrastProblems(page)).toEqual([]);
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.locator('.topology[viewBox^="0 0 366"]').waitFor();
+    expect(await overflow(page)).toBeLessThanOrEqual(0);
+    await shoot(page, `path-${method}-390`);
   });
 
   it("says since when its stream is lost, and comes back", async () => {

@@ -60,10 +60,10 @@ export class Stage {
     return inside(this.client, "curl", "-sS", "--max-time", "20", ...more, url);
   }
 
-  /** Requests one after the other, until the end of the test. */
-  traffic(pause: string): void {
+  /** Requests one after the other, until the end of the test, or for so many seconds. */
+  traffic(pause: string, seconds = 120): void {
     const loop = `while curl -s --max-time 2 http://${VIP}/ >/dev/null; do sleep ${pause}; done`;
-    this.network.start(this.client, "timeout", "120", "sh", "-c", loop);
+    this.network.start(this.client, "timeout", `${seconds}`, "sh", "-c", loop);
   }
 
   close(): void {

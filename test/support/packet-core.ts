@@ -14,6 +14,7 @@ interface Exports {
   giveChain(slot: number): void;
   resetSlot(slot: number): void;
   freeSlots(): number;
+  gather(slot: number): void;
   initFragments(): void;
   reassemble(slot: number): number;
   nextExpiredFragment(now: number): number;
@@ -184,14 +185,17 @@ export class PacketCore {
     const ip = this.word(slot, Slot.IP);
     const end = this.word(slot, Slot.END);
     const frame = this.word(slot, Slot.FRAME);
-    if (frame + this.word(slot, Slot.LENGTH) !== end) throw new Error("LENGTH and END do not agree");
+    const elsewhere = this.word(slot, Slot.BODY_LENGTH);
+    const head = frame + this.word(slot, Slot.LENGTH);
+    if (head + elsewhere !== end) throw new Error("LENGTH and END do not agree");
     if ((ip & 3) !== 0) throw new Error("IP header not aligned");
     if (frame < slot + Slot.DESCRIPTOR_SIZE || end > slot + Slot.SIZE) throw new Error("outside the slot");
     if (this.word(slot, Slot.ETHERNET) !== ip - LINK || frame !== ip - LINK - Slot.VNET_SIZE) {
       throw new Error("headers in disorder");
     }
     if (this.bytes.subarray(ip - LINK, ip).some((byte) => byte !== 0xee)) throw new Error("link header lost");
-    return this.bytes.slice(ip, end);
+    const body = this.word(slot, Slot.BODY);
+    return Uint8Array.from([...this.bytes.subarray(ip, head), ...this.bytes.subarray(body, body + elsewhere)]);
   }
 
   vnet(slot: number): Uint8Array {

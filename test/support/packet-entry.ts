@@ -6,6 +6,15 @@ export { fragment4, fragment6, needsFragments } from "../../assembly/fragmentati
 export { isSpare, timeout, transition } from "../../assembly/protocol/sctp";
 export { initFragments, nextExpiredFragment, reassemble } from "../../assembly/reassembly";
 export { segment } from "../../assembly/segmentation";
-export { freeSlots, giveChain, giveSlot, initSlots, resetSlot, takePiece, takeSlot } from "../../assembly/table/slot";
+export {
+  freeSlots,
+  gather,
+  giveChain,
+  giveSlot,
+  initSlots,
+  resetSlot,
+  takePiece,
+  takeSlot,
+} from "../../assembly/table/slot";
 export { completeChecksum } from "../../assembly/wire/offload";
 export { crc32c, isChecksumRight } from "../../assembly/wire/sctp";

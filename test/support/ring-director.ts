@@ -20,17 +20,19 @@ export interface RingDirectorOptions {
   readonly known?: number;
   readonly now?: number;
   readonly rings?: number;
+  /** What the devices do of a frame's work; all by default. */
+  readonly capabilities?: number;
 }
 
 export function ringDirector(slots: number, options: RingDirectorOptions = {}): RingDirector {
-  const { known = 4, now = 1000, rings = Uring.SIZE } = options;
+  const { known = 4, now = 1000, rings = Uring.SIZE, capabilities = OFFLOADS } = options;
   const capacities = capacitiesOf({ connections: 4096, arena: 1 << 20, slots, rings });
   const memory = createMemory(planMemory(capacities), { seed: 1, now });
   const core = instantiate(memory);
   const control = new Control(core, memory);
   control.init();
   const records = DIRECTOR_MACS.map((mac, number) => {
-    const record = control.portAdd({ number, kind: "memory", capabilities: OFFLOADS, mtu: 1500, mac });
+    const record = control.portAdd({ number, kind: "memory", capabilities, mtu: 1500, mac });
     control.portUp(record, true);
     return record;
   });

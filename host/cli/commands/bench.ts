@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
 import type { TestName } from "../../bench/contenders.js";
 import { benchCore, type CoreReport, type CoreRow } from "../../bench/core-bench.js";
-import type { Figure, Machine } from "../../bench/figures.js";
+import type { Figure, Machine, Progress } from "../../bench/figures.js";
 import { benchPath, type PathReport } from "../../bench/path-bench.js";
 import { benchPeers, type PeersReport, type PeersTest, TEST_NAMES } from "../../bench/peers-bench.js";
 import { LvsError, usage } from "../../errors.js";
@@ -88,9 +88,18 @@ function sub(bench: Command, name: string, description: string, seconds: number)
     });
 }
 
-/** One line that changes on a terminal, one line a step elsewhere. */
-function progressTo(stderr: TextSink): (text: string) => void {
-  return (text) => stderr.write(stderr.isTTY === true ? `\r\x1b[K${text}` : `wlvs: bench: ${text}\n`);
+/** Characters of a whole bar. */
+const BAR = 24;
+
+/** One line that changes on a terminal, with a bar where it is known how much is done; one line a step elsewhere. */
+export function progressTo(stderr: TextSink): Progress {
+  if (stderr.isTTY !== true) return (text) => stderr.write(`wlvs: bench: ${text}\n`);
+  return (text, done) => {
+    const full = Math.round((done ?? 0) * BAR);
+    const percent = `${Math.round((done ?? 0) * 100)}`.padStart(3);
+    const bar = done === undefined ? "" : `[${"#".repeat(full)}${".".repeat(BAR - full)}] ${percent} % `;
+    stderr.write(`\r\x1b[K${`${bar}${text}`.slice(0, (stderr.columns ?? 80) - 1)}`);
+  };
 }
 
 function finish(
@@ -165,7 +174,6 @@ const SHOWN: Readonly<Record<TestName, readonly [unit: string, scale: number, di
   rr: ["p50 us", 1, 1, "CPU us each"],
   connections: ["1/s", 1, 0, "CPU us each"],
 };
-const BAR = 24;
 
 function peersText(report: PeersReport): string {
   const ready = report.contenders.flatMap(({ name, ready, idle }) => {

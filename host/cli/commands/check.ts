@@ -42,6 +42,7 @@ async function check(file: string, options: Options, context: CliContext): Promi
     env: context.env,
     rules: (name: string) => readRules(name, context.stdin),
     marks: (name: string) => readMarks(name, context.stdin),
+    portless: true,
   };
   const config = await loadRunConfig([["config", file]], sources).catch((error: unknown) => {
     if (!(error instanceof LvsError) || error.code !== "ERR_LVS_USAGE") throw error;
@@ -51,6 +52,9 @@ async function check(file: string, options: Options, context: CliContext): Promi
   });
   if (config === undefined) return 2;
   for (const warning of config.warnings) context.stderr.write(`warning: ${warning}\n`);
+  if (config.ports.length === 0) {
+    context.stderr.write("warning: no ports: 'wlvs run' needs some, as ports: here or as flags beside --config\n");
+  }
   const tables = tablesOf(config.steps.map(({ step }) => step));
   const servers = tables.reduce((sum, table) => sum + table.servers.length, 0);
   const checked = (config.health ?? []).reduce((sum, service) => sum + service.servers.length, 0);

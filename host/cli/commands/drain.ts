@@ -6,6 +6,7 @@ import { serverKey, serviceKey } from "../../control/keys.js";
 import { usage } from "../../errors.js";
 import type { IpvsStep, ServiceInfo } from "../../ipvs/model.js";
 import type { CliContext } from "../context.js";
+import { duration } from "../format.js";
 import { examples } from "../help.js";
 
 interface Options {
@@ -14,6 +15,8 @@ interface Options {
 }
 
 const POLL_MS = 500;
+/** 128 + SIGINT, as a shell counts it. */
+const INTERRUPTED = 130;
 
 interface Place {
   readonly address: string;
@@ -26,7 +29,8 @@ export function register(program: Command, context: CliContext): void {
     .summary("let a real server finish, and no more")
     .description(
       "Sets the weight of a real server to 0 in every service that has it, and waits until its connections have ended.\n" +
-        "Status 0 when they have, 1 when the time was up first. A file that says otherwise is applied by the next reload.",
+        "Status 0 when they have, 1 when the time was up first; the weight stays 0 in both cases. Ctrl-C gives the weights\n" +
+        "back. A configuration file that says otherwise is applied when it is read again.",
     )
     .argument("<rip>", "the real server's address, or ADDR:PORT for one of its ports alone")
     .option("--timeout <seconds>", "wait so long, and no longer")
@@ -65,30 +69,111 @@ async function drain(
 ): Promise<number> {
   const found = matching(await director.tables(), place);
   if (found.length === 0) throw usage(`drain ${text}: no service has such a real server`);
-  const steps = found
-    .filter(({ server }) => server.weight !== 0)
-    .map(({ service, server }): IpvsStep => {
-      const { id, forwarding, upperThreshold, lowerThreshold, tunnel } = server;
-      const config = { id, forwarding, weight: 0, upperThreshold, lowerThreshold, tunnel };
-      return { do: "editServer", service: service.id, server: config };
-    });
-  if (steps.length > 0) await director.transaction(steps);
-  for (const { service, server } of found) {
-    context.stdout.write(`${serverKey(server.id)} gets no new clients of ${serviceKey(service.id)}\n`);
+  const weighed = found.filter(({ server }) => server.weight !== 0);
+  const interrupt = new Interrupt();
+  try {
+    if (weighed.length > 0) await director.transaction(weighed.map((one) => weightStep(one, 0)));
+    for (const { service, server } of found) {
+      context.stdout.write(`${serverKey(server.id)} gets no new clients of ${serviceKey(service.id)}\n`);
+    }
+    return (
+      (await wait(director, place, limit, interrupt, context)) ?? (await giveBack(director, place, weighed, context))
+    );
+  } finally {
+    interrupt.close();
   }
+}
+
+/** The exit status, or undefined: interrupted. */
+async function wait(
+  director: RemoteIpvs,
+  place: Place,
+  limit: number,
+  interrupt: Interrupt,
+  context: CliContext,
+): Promise<number | undefined> {
   const began = performance.now();
   let last = -1;
-  for (;;) {
+  while (!interrupt.happened) {
     const left = matching(await director.services(), place).reduce((sum, { server }) => sum + server.active, 0);
-    if (left !== last)
-      context.stdout.write(left === 0 ? "no connections are left\n" : `${left} connections are left\n`);
+    const waited = (performance.now() - began) / 1000;
+    if (left !== last) {
+      const after = last < 0 ? "" : ` after ${duration(Math.round(waited))}`;
+      context.stdout.write(left === 0 ? `no connections are left${after}\n` : `${countOf(left)} left${after}\n`);
+    }
     last = left;
     if (left === 0) return 0;
-    const waited = (performance.now() - began) / 1000;
     if (waited >= limit) {
-      context.stderr.write(`wlvs: after ${limit} s ${left} connections are left\n`);
+      context.stderr.write(`wlvs: after ${limit} s ${countOf(left)} left\n`);
       return 1;
     }
-    await new Promise((resolve) => setTimeout(resolve, Math.min(POLL_MS, (limit - waited) * 1000)));
+    await interrupt.sleep(Math.min(POLL_MS, (limit - waited) * 1000));
+  }
+  return undefined;
+}
+
+function countOf(left: number): string {
+  return left === 1 ? "1 connection is" : `${left} connections are`;
+}
+
+/** Somebody who gives up wants things to be as they were, but for what others have changed meanwhile. */
+async function giveBack(
+  director: RemoteIpvs,
+  place: Place,
+  weighed: ReturnType<typeof matching>,
+  context: CliContext,
+): Promise<number> {
+  const now = new Map(
+    matching(await director.tables(), place).map((one) => [
+      `${serviceKey(one.service.id)} ${serverKey(one.server.id)}`,
+      one,
+    ]),
+  );
+  const steps = weighed.flatMap(({ service, server }) => {
+    const there = now.get(`${serviceKey(service.id)} ${serverKey(server.id)}`);
+    return there === undefined || there.server.weight !== 0 ? [] : weightStep(there, server.weight);
+  });
+  if (steps.length > 0) await director.transaction(steps);
+  context.stderr.write("wlvs: interrupted: the weights are as they were\n");
+  return INTERRUPTED;
+}
+
+function weightStep({ service, server }: ReturnType<typeof matching>[number], weight: number): IpvsStep {
+  const { id, forwarding, upperThreshold, lowerThreshold, tunnel } = server;
+  return {
+    do: "editServer",
+    service: service.id,
+    server: { id, forwarding, weight, upperThreshold, lowerThreshold, tunnel },
+  };
+}
+
+/** Ctrl-C, or whoever else ends us, while there is something to undo. */
+class Interrupt {
+  happened = false;
+  private wake: () => void = () => {};
+  private readonly handler = () => {
+    this.happened = true;
+    this.wake();
+  };
+
+  constructor() {
+    process.on("SIGINT", this.handler);
+    process.on("SIGTERM", this.handler);
+  }
+
+  sleep(ms: number): Promise<void> {
+    if (this.happened) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  close(): void {
+    process.off("SIGINT", this.handler);
+    process.off("SIGTERM", this.handler);
   }
 }

@@ -24,7 +24,10 @@ export function register(program: Command, context: CliContext): void {
         throw new LvsError("ERR_LVS_FILE", `${file}: ${(error as Error).message}`, error);
       }
       const { text, leftOut, services } = importKeepalived(source);
-      for (const { line, text: what } of leftOut) context.stderr.write(`${file}:${line}: left out: ${what}\n`);
+      for (const { line, end, text: what } of leftOut) {
+        const lines = end === undefined ? `${line}` : `${line}-${end}`;
+        context.stderr.write(`${file}:${lines}: left out: ${what}\n`);
+      }
       // What keepalived takes need not be right.
       parseConfigFile("the result", text);
       context.stderr.write(`${services} ${services === 1 ? "service" : "services"}, ${leftOut.length} left out\n`);

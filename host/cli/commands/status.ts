@@ -1,7 +1,13 @@
 /** `wlvs status`: the running director on one screen. */
 import type { Command } from "commander";
-import type { CounterInfo, DirectorStatus, PortInfo } from "../../control/director-info.js";
-import { endpoint } from "../../control/keys.js";
+import type {
+  ConfigurationInfo,
+  CounterInfo,
+  DirectorStatus,
+  PortInfo,
+  ServerHealth,
+} from "../../control/director-info.js";
+import { endpoint, serverKey, serviceKey } from "../../control/keys.js";
 import type { ServiceInfo } from "../../ipvs/model.js";
 import type { CliContext } from "../context.js";
 import { bytes, count, duration, table } from "../format.js";
@@ -13,32 +19,64 @@ export function register(program: Command, context: CliContext): void {
   const command = program
     .command("status")
     .summary("show the running director")
-    .description("Shows the running director: its ports, its services, how frames ended.")
+    .description(
+      "Shows the running director: its configuration, its ports, its services with their health, how frames ended.",
+    )
     .option("--socket <path>", "control socket (default: $WLVS_SOCKET, or /run/wlvs.sock)")
     .option("--json", "as JSON")
     .action(async (options: { socket?: string; json?: boolean }) => {
       const director = await context.director(options.socket);
-      const [status, counters] = await Promise.all([director.status(), director.counters()]);
+      const [status, counters, health, configuration] = await Promise.all([
+        director.status(),
+        director.counters(),
+        director.health(),
+        director.configuration(),
+      ]);
       context.stdout.write(
         options.json
-          ? `${JSON.stringify({ ...status, counters }, null, 2)}\n`
-          : formatStatus(status, counters, director.path),
+          ? `${JSON.stringify({ ...status, counters, health, configuration }, null, 2)}\n`
+          : formatStatus(status, counters, director.path, health, configuration),
       );
     });
   examples(command, "wlvs status\nwlvs status --json | jq .ports\nwlvs status --socket /run/other.sock");
 }
 
-export function formatStatus(status: Status, counters: CounterInfo, socket: string): string {
+export function formatStatus(
+  status: Status,
+  counters: CounterInfo,
+  socket: string,
+  health: readonly ServerHealth[] = [],
+  configuration?: ConfigurationInfo,
+): string {
   const { connections, workers } = status;
   const sections = [
     `wlvs ${status.version}, pid ${status.pid}, up ${duration(status.uptime)}, control ${socket}\n` +
       `profile ${status.profile}, ${workers} ${workers === 1 ? "worker" : "workers"}, io ${status.io}, ` +
-      `${connections.used} of ${connections.capacity} connections\n`,
+      `${connections.used} of ${connections.capacity} connections\n` +
+      configurationLines(configuration),
     portTable(status.ports),
-    status.services.length === 0 ? "no virtual services\n" : serviceTable(status.services),
+    status.services.length === 0 ? "no virtual services\n" : serviceTable(status.services, health),
     counterLines(counters),
   ];
   return sections.filter((section) => section !== "").join("\n");
+}
+
+function configurationLines(configuration: ConfigurationInfo | undefined): string {
+  const { file, read, drift, refused } = configuration ?? {};
+  if (file === undefined || read === undefined) return "";
+  const age = (at: string) => `${duration(Math.max(0, Math.round((Date.now() - Date.parse(at)) / 1000)))} ago`;
+  const lines = [`configuration ${file}, read ${age(read)}`];
+  if (drift !== undefined && drift.length > 0) {
+    const [places, them] = drift.length === 1 ? ["1 place", "it"] : [`${drift.length} places`, "them"];
+    lines.push(
+      `the tables differ from it in ${places}: 'wlvs check ${file}' shows ${them}, 'wlvs save ${file}' keeps ${them}`,
+    );
+  }
+  if (refused !== undefined) {
+    lines.push(`refused ${age(refused.at)}, nothing of it is applied:`);
+    lines.push(...refused.message.split("\n").map((line) => `  ${line}`));
+  }
+  return `${lines.join("\n")}\n`;
 }
 
 function portTable(ports: readonly PortInfo[]): string {
@@ -70,14 +108,21 @@ function serviceName(service: ServiceInfo): string {
   return `${id.protocol.toUpperCase()} ${endpoint(id.family, id.address, id.port)}`;
 }
 
-function serviceTable(services: readonly ServiceInfo[]): string {
+function healthText({ state, problem }: ServerHealth): string {
+  return state === "down" ? `down: ${problem}` : state;
+}
+
+function serviceTable(services: readonly ServiceInfo[], health: readonly ServerHealth[]): string {
   const rows = [["SERVICE", "HOW", "WEIGHT", "ACTIVE", "INACTIVE", "CONNS", "IN", "OUT", "CONN/S"]];
+  if (health.length > 0) rows[0]!.push("HEALTH");
   for (const service of services) {
+    const checked = new Map(
+      health.filter((one) => one.service === serviceKey(service.id)).map((one) => [one.server, one]),
+    );
     const persistent = service.persistence === undefined ? "" : `, persistent ${service.persistence}s`;
-    const proxied = service.defence?.synProxy ? ", syn-proxy" : "";
     rows.push([
       serviceName(service),
-      `${service.scheduler}${persistent}${proxied}`,
+      `${service.scheduler}${persistent}`,
       "",
       "",
       "",
@@ -98,10 +143,17 @@ function serviceTable(services: readonly ServiceInfo[]): string {
         bytes(stats.outBytes),
         `${rates.cps}`,
       ]);
+      const its = checked.get(serverKey(id));
+      checked.delete(serverKey(id));
+      if (its !== undefined) rows.at(-1)!.push(healthText(its));
+    }
+    // Those that are down may be out of the table.
+    for (const [server, its] of checked) {
+      if (its.state === "down") rows.push([`  -> ${server}`, "out", "", "", "", "", "", "", "", healthText(its)]);
     }
   }
   const right = "right" as const;
-  return table(rows, ["left", "left", right, right, right, right, right, right, right]);
+  return table(rows, ["left", "left", right, right, right, right, right, right, right, "left"]);
 }
 
 function counterLines(counters: CounterInfo): string {

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import * as Reason from "../../../assembly/layout/reason.js";
+import * as Slot from "../../../assembly/layout/slot.js";
 import { PacketCore } from "../../support/packet-core.js";
 import { FLAG, tcpPacket, udpPacket } from "../../support/packets.js";
 
@@ -90,6 +91,41 @@ describe("segment", () => {
       }),
       { numRuns: 40 },
     );
+  });
+
+  it("copies no payload, and keeps the super-frame until its last segment is gone", () => {
+    const packet = tcpPacket(ENDS, { data: bytes(9000), flags: FLAG.ack });
+    const slot = core.put(packet, { flags: 1, gsoType: 1, gsoSize: 1000, checksumStart: 34, checksumOffset: 16 });
+    const segments: number[] = [];
+    for (let at = core.core.segment(slot); at !== 0; at = core.word(at, Slot.NEXT)) segments.push(at);
+    expect(segments).toHaveLength(9);
+    for (const [n, segment] of segments.entries()) {
+      expect(core.word(segment, Slot.BODY_LENGTH)).toBe(n === 0 ? 0 : 1000);
+      if (n > 0) expect(core.word(segment, Slot.BODY)).toBe(core.word(slot, Slot.TRANSPORT) + 20 + n * 1000);
+    }
+    const before = core.core.freeSlots();
+    const last = core.packet(segments[8]!);
+    // In any order: the first one, which is the super-frame's slot, too.
+    for (const n of [3, 0, 1, 7, 5, 2, 6, 4]) core.core.giveSlot(segments[n]!);
+    expect(core.core.freeSlots()).toBe(before);
+    same(core.packet(segments[8]!), last);
+    core.core.giveSlot(segments[8]!);
+    expect(core.core.freeSlots()).toBe(core.slots);
+  });
+
+  it("puts a segment together for whoever needs it whole", () => {
+    const packet = tcpPacket(ENDS, { data: bytes(3000), flags: FLAG.ack });
+    const slot = core.put(packet, { flags: 1, gsoType: 1, gsoSize: 1000, checksumStart: 34, checksumOffset: 16 });
+    const second = core.word(core.core.segment(slot), Slot.NEXT);
+    const third = core.word(second, Slot.NEXT);
+    const expected = core.packet(second);
+    core.core.gather(second);
+    expect(core.word(second, Slot.BODY_LENGTH)).toBe(0);
+    same(core.packet(second), expected);
+    core.core.gather(second);
+    same(core.packet(second), expected);
+    for (const segment of [slot, third, second]) core.core.giveSlot(segment);
+    expect(core.core.freeSlots()).toBe(core.slots);
   });
 
   it("asks nothing more of the device", () => {

@@ -26,6 +26,7 @@ describe("slots", () => {
     const slot = core.core.takeSlot();
     core.bytes.fill(0xff, slot, slot + Slot.DESCRIPTOR_SIZE);
     core.view.setUint32(slot + Slot.HOME, 0, true);
+    core.view.setUint32(slot + Slot.BODY_HOME, 0, true);
     core.core.giveSlot(slot);
     expect(core.core.takeSlot()).toBe(slot);
     expect(core.word(slot, Slot.FRAME)).toBe(slot + Slot.FRAME_AT);

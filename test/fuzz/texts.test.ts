@@ -1,0 +1,15 @@
+import { expect, test } from "vitest";
+import { fuzzTexts } from "./texts.js";
+
+const seconds = Math.min(Number(process.env.WLVS_FUZZ_SECONDS ?? 5), 20);
+const seed = Number(process.env.WLVS_FUZZ_SEED ?? Math.floor(Date.now() / 86_400_000) * 1_000_000);
+
+test(`what people and programs write is taken or refused, never half, for ${seconds} s`, async () => {
+  const report = await fuzzTexts({ seed, seconds });
+  console.log(`fuzz: ${report.inputs} texts from seed ${seed}: ${JSON.stringify(report.kinds)}`);
+  expect(report.failure).toBeUndefined();
+  for (const { taken, refused } of Object.values(report.kinds)) {
+    expect(taken).toBeGreaterThan(0);
+    expect(refused).toBeGreaterThan(0);
+  }
+});
