@@ -68,6 +68,8 @@ export interface RunConfig {
   readonly logLevel: LogLevel;
   /** undefined: nobody, when started as root. */
   readonly user?: string | undefined;
+  /** A directory for files as /proc/net/ip_vs is one; absolute. */
+  readonly procfs?: string | undefined;
   /** Services whose servers are checked. */
   readonly health?: readonly ServiceHealth[] | undefined;
   readonly timeouts?: Timeouts | undefined;

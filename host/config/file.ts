@@ -62,6 +62,7 @@ const SCALARS = {
   spin: "spin",
   log_level: "log-level",
   user: "user",
+  procfs: "procfs",
 } as const satisfies Partial<Record<keyof FileEntry, string>>;
 
 export async function readConfigFile(path: string): Promise<FileConfig> {

@@ -2,7 +2,6 @@
 import { LvsError } from "../errors.js";
 
 const FLAGS: Readonly<Record<string, string>> = {
-  procfs: "--procfs",
   "syn-proxy": "--syn-proxy",
 };
 

@@ -177,6 +177,7 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
     logLevel: values.oneOf("--log-level", last["log-level"] ?? "info", LOG_LEVELS),
     user: last.user,
     state: last.state === undefined ? undefined : parseState(last.state),
+    procfs: last.procfs === undefined ? undefined : parseDirectory(last.procfs),
     warnings,
   };
 }
@@ -410,6 +411,12 @@ function parseNeighbour(text: string): NeighbourSpec {
     mac: values.unicastMac("--neigh", parts[2]!),
     port: values.deviceName("--neigh: dev", parts[3]!),
   };
+}
+
+/** Absolute, for a director that has another working directory. */
+function parseDirectory(text: string): string {
+  if (text === "") throw usage("--procfs: write a directory");
+  return resolve(text);
 }
 
 function parseListen(text: string, admin: boolean): RunConfig["listen"] {

@@ -260,6 +260,7 @@ export const file = mapping({
   spin: whole(0, 10_000).optional(),
   log_level: z.enum(LOG_LEVELS, `write one of ${LOG_LEVELS.join(", ")}`).optional(),
   user: word.optional(),
+  procfs: word.optional().describe("a directory for files as /proc/net/ip_vs is one"),
 });
 
 export type CheckEntry = z.infer<typeof check>;

@@ -29,6 +29,8 @@ export interface EnginePort {
   readonly capabilities: number;
   readonly mtu: number;
   readonly mac: string;
+  /** A descriptor of rtnetlink in the namespace of the kernel's end; undefined where that could not be had. */
+  readonly netlink?: number | undefined;
 }
 
 export interface EngineOptions {
@@ -141,7 +143,7 @@ export class Engine {
   private tellIo(why: string | undefined): void {
     const { log, io: asked } = this.options;
     const how = this.movedBy === "uring" ? "frames move by io_uring" : "frames move by read and write";
-    log.info({ io: this.movedBy, asked }, why === undefined ? how : `${how}: ${why}`);
+    log.info({ event: "engine.io", io: this.movedBy, asked }, why === undefined ? how : `${how}: ${why}`);
   }
 
   private startWorker(index: number): Promise<void> {
@@ -195,9 +197,11 @@ export class Engine {
         } else if (message.type === "refused") {
           this.stopping = true;
           failed(new LvsError("ERR_LVS_DIRECTOR", `--io uring: ${message.why}`));
-        } else if (message.type === "trap") log.error({ worker: index, traps: message.traps }, message.message);
-        else if (message.type === "queue-failed") log.error({ port: message.port }, `cannot read: ${message.reason}`);
-        else log.info({ port: message.port }, "reads again");
+        } else if (message.type === "trap")
+          log.error({ event: "engine.trap", worker: index, traps: message.traps }, message.message);
+        else if (message.type === "queue-failed")
+          log.error({ event: "port.failed", port: message.port }, `cannot read: ${message.reason}`);
+        else log.info({ event: "port.recovered", port: message.port }, "reads again");
       });
     });
   }

@@ -340,10 +340,8 @@ export class Failover {
     }
     if (now.sorry !== state.sorry) {
       const server = serverKey(spec.sorry!.id);
-      this.log.info(
-        { event: now.sorry ? "health.sorry" : "health.sorry-over", service, server },
-        `${service}: sorry server`,
-      );
+      if (now.sorry) this.log.info({ event: "health.sorry", service, server }, `${service}: sorry server`);
+      else this.log.info({ event: "health.sorry-over", service, server }, `${service}: no sorry server any more`);
     }
     state.quorum = now.quorum;
     state.panic = now.panic;

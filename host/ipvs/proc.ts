@@ -59,20 +59,24 @@ function serviceLine(service: ServiceInfo): string {
   return `${line}persistent ${persistence * TICKS_PER_SECOND} ${granularity(service)}\n`;
 }
 
-async function ipVs(ipvs: Ipvs): Promise<string> {
-  let text =
-    `IP Virtual Server version ${VERSION} (size=${await ipvs.tableSize()})\n` +
+/** ip_vs, the lines of a service together. */
+export function* ipVsPieces(tableSize: number, services: Iterable<ServiceInfo>): Generator<string> {
+  yield `IP Virtual Server version ${VERSION} (size=${tableSize})\n` +
     "Prot LocalAddress:Port Scheduler Flags\n" +
     "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n";
-  for (const service of await ipvs.services()) {
-    text += serviceLine(service);
+  for (const service of services) {
+    let text = serviceLine(service);
     for (const { id, forwarding, weight, active, inactive } of service.servers) {
       const place = `${bracketed(id.family, id.address)}:${hex(id.port, 4)}`;
       const counts = `${`${weight}`.padEnd(6)} ${`${active}`.padEnd(10)} ${`${inactive}`.padEnd(10)}`;
       text += `  -> ${place}      ${FORWARDING[forwarding].padEnd(7)} ${counts}\n`;
     }
+    yield text;
   }
-  return text;
+}
+
+async function* ipVs(ipvs: Ipvs): AsyncGenerator<string> {
+  yield* ipVsPieces(await ipvs.tableSize(), await ipvs.services());
 }
 
 function numbers(list: readonly [number, number, number, number, number]): string {
@@ -86,7 +90,8 @@ function numbers(list: readonly [number, number, number, number, number]): strin
     .join(" ");
 }
 
-async function ipVsStats(ipvs: Ipvs): Promise<string> {
+/** ip_vs_stats. */
+export async function ipVsStats(ipvs: Pick<Ipvs, "totals">): Promise<string> {
   const { stats, rates } = await ipvs.totals();
   return (
     "   Total Incoming Outgoing         Incoming         Outgoing\n" +
@@ -130,7 +135,7 @@ async function* whole(text: Promise<string>): AsyncGenerator<string> {
 }
 
 const FILES = {
-  ip_vs: (ipvs: Ipvs) => whole(ipVs(ipvs)),
+  ip_vs: ipVs,
   ip_vs_stats: (ipvs: Ipvs) => whole(ipVsStats(ipvs)),
   ip_vs_conn: ipVsConn,
   ip_vs_conn_sync: ipVsConnSync,

@@ -74,16 +74,21 @@ export class CheckerProcesses {
     try {
       place.child = inNamespace(netns === "" ? undefined : netns, () => this.spawn(place));
     } catch (error) {
-      this.log.error({ netns }, `servers are not checked: ${oneLine(error)}`);
+      this.log.error({ event: "checks.failed", netns }, `servers are not checked: ${oneLine(error)}`);
       this.later(netns, place);
       return;
     }
     const { child } = place;
-    child.once("error", (error) => this.log.error({ netns }, `the checking process: ${oneLine(error)}`));
+    child.once("error", (error) =>
+      this.log.error({ event: "checks.failed", netns }, `the checking process: ${oneLine(error)}`),
+    );
     child.once("exit", (status, signal) => {
       if (place.child !== child) return;
       place.child = undefined;
-      this.log.error({ netns }, `the checking process died: ${signal ?? `status ${status}`}; starting it again`);
+      this.log.error(
+        { event: "checks.died", netns },
+        `the checking process died: ${signal ?? `status ${status}`}; starting it again`,
+      );
       this.later(netns, place);
     });
     child.on("message", ({ health, tallies }: FromChecker) => this.report(health, tallies));

@@ -1,9 +1,11 @@
 /** The devices of a configuration, opened by the keeper and kept while directors come and go. */
 import type { PortSpec } from "../config/config.js";
 import type { EnginePort } from "../engine/engine.js";
+import { oneLine } from "../errors.js";
 import type { Logger } from "../log.js";
 import { closeDevice } from "../port/device.js";
 import { isAttached } from "../port/ioctl.js";
+import { Netlink } from "../port/netlink.js";
 import { openTap } from "../port/tap.js";
 import { openTun } from "../port/tun.js";
 
@@ -25,12 +27,33 @@ export class Devices {
     return this.open;
   }
 
+  /** For each port a socket into the namespace of its kernel end, shared by those that have one; the caller closes them. */
+  openNetlinks(): Array<Netlink | undefined> {
+    const open = new Map<string, Netlink | undefined>();
+    return this.specs.map(({ netns = "" }) => {
+      if (!open.has(netns)) open.set(netns, this.openNetlink(netns));
+      return open.get(netns);
+    });
+  }
+
+  private openNetlink(netns: string): Netlink | undefined {
+    try {
+      return new Netlink(netns === "" ? undefined : netns);
+    } catch (error) {
+      this.log.warn({ event: "device.uncounted", netns }, `what devices lose is not known: ${oneLine(error)}`);
+      return undefined;
+    }
+  }
+
   openAll(): void {
     for (const spec of this.specs) {
       const port = openPort(spec, this.queues);
       this.open.push(port);
       if (this.queues > 1 && port.queues.length === 1) {
-        this.log.warn(`${spec.name} has a single queue: one worker alone reads it`);
+        this.log.warn(
+          { event: "device.single-queue", port: spec.name },
+          `${spec.name} has a single queue: one worker alone reads it`,
+        );
       }
     }
   }
@@ -39,7 +62,7 @@ export class Devices {
   revive(): void {
     for (const [at, port] of this.open.entries()) {
       if (isAttached(port.queues[0]!)) continue;
-      this.log.warn(`${port.name} is gone: making it again`);
+      this.log.warn({ event: "device.gone", port: port.name }, `${port.name} is gone: making it again`);
       const fresh = openPort(this.specs[at]!, this.queues);
       closeDevice(port);
       this.open[at] = fresh;

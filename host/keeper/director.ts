@@ -1,4 +1,5 @@
 /** The director's process: no privileges, descriptors from the keeper; ends when the keeper does. */
+import { join } from "node:path";
 import type { RunConfig, SourcedStep } from "../config/config.js";
 import { diffTables, stepText, tablesOf } from "../config/diff.js";
 import type { ConfigurationInfo, ReloadResult } from "../control/director-info.js";
@@ -12,7 +13,7 @@ import { targetsOf } from "../health/service-health.js";
 import { type Ipvs, IpvsError, type IpvsStep } from "../ipvs/model.js";
 import { createLog } from "../log.js";
 import { Marks } from "../marks/marks.js";
-import { ProcessMetrics } from "../metrics/process-metrics.js";
+import { type ProcfsSource, ProcfsWriter } from "../metrics/procfs.js";
 import * as native from "../port/native.js";
 import { StateWriter } from "../state/writer.js";
 import { observed, TABLE_CHANGES, withHeld } from "./changes.js";
@@ -100,7 +101,7 @@ async function start(message: Start): Promise<void> {
     log,
     fatal: (error) => {
       if (ending) return;
-      log.fatal(error.stack ?? error.message);
+      log.fatal({ event: "engine.failed" }, error.stack ?? error.message);
       fail(new LvsError("ERR_LVS_CORE", error.message, error));
     },
   });
@@ -119,9 +120,9 @@ async function start(message: Start): Promise<void> {
   reloadMarks = (text) => {
     try {
       marks.replace(text);
-      log.info({ rules: marks.count() }, "firewall marks loaded");
+      log.info({ event: "marks.loaded", rules: marks.count() }, "firewall marks loaded");
     } catch (error) {
-      log.error(`firewall marks stay as they were: ${oneLine(error)}`);
+      log.error({ event: "marks.refused" }, `firewall marks stay as they were: ${oneLine(error)}`);
     }
   };
   for (const [name, value] of tables?.settings ?? []) engine.control.setting(name, value);
@@ -174,8 +175,8 @@ async function start(message: Start): Promise<void> {
     if (restart.length > 0) log.warn({ event: "config.restart" }, `for a restart: ${restart.join(", ")}`);
     return { changes: [...steps.map(stepText), ...changes], restart };
   };
-  const counted = new ProcessMetrics(message.restarts);
-  reloaded = (result) => counted.reloaded(result);
+  const counted = { restarts: message.restarts, reloads: { applied: 0, refused: 0 } };
+  reloaded = (result) => counted.reloads[result]++;
   const info: EngineInfo = new EngineInfo(engine, config, ports, version, marks, {
     health: () => failover.health(),
     tables: whole,
@@ -187,6 +188,12 @@ async function start(message: Start): Promise<void> {
     reload: askForReload,
     counted,
   });
+  const procfs =
+    config.procfs === undefined
+      ? undefined
+      : new ProcfsWriter(join(config.procfs, "net"), procfsSource(engine), (error) =>
+          log.error({ event: "procfs.failed" }, `--procfs ${config.procfs}: ${oneLine(error)}`),
+        );
   const serve = async () => {
     const { createControlServer } = await import("../control/server.js");
     return createControlServer({
@@ -200,7 +207,8 @@ async function start(message: Start): Promise<void> {
   const ready = () => {
     if (ending) return;
     engine.wake();
-    log.info({ workers: config.workers, ports: ports.map(({ name }) => name) }, "forwarding");
+    const names = ports.map(({ name }) => name);
+    log.info({ event: "director.ready", workers: config.workers, ports: names }, "forwarding");
     tell({ type: "checks", targets: targetsOf(config.health ?? []) });
     tell({ type: "ready" });
   };
@@ -219,6 +227,7 @@ async function start(message: Start): Promise<void> {
     passive.close();
     failover.close();
     report.close();
+    await procfs?.close();
     await Promise.all([serving.then((server) => server.close()).catch(() => {}), engine.stop()]);
     if (writer === undefined) return;
     latest = await saved();
@@ -226,6 +235,14 @@ async function start(message: Start): Promise<void> {
   };
   await serving;
   if (!early) ready();
+}
+
+function procfsSource({ ipvs }: Engine): ProcfsSource {
+  return {
+    tableSize: () => ipvs.tableSize(),
+    totals: () => ipvs.totals(),
+    frozenServices: () => ipvs.tables.frozenServices(),
+  };
 }
 
 function configure(engine: Engine, config: RunConfig, ports: readonly EnginePort[]): void {

@@ -21,8 +21,9 @@ import { SETTING_NAMES, settingIds } from "../core/settings.js";
 import type { Engine, EnginePort } from "../engine/engine.js";
 import { IpvsError, type Stats } from "../ipvs/model.js";
 import type { Marks } from "../marks/marks.js";
-import { type MetricsSource, metricsText } from "../metrics/metrics.js";
-import type { ProcessMetrics } from "../metrics/process-metrics.js";
+import type { MetricsSource } from "../metrics/metrics.js";
+import type { ProcessCounts, ProcessMetrics } from "../metrics/process-metrics.js";
+import { DeviceCounters } from "./device-counters.js";
 
 const OFFLOADS: ReadonlyArray<readonly [string, number]> = [
   ["csum", Port.CAPABILITY_CHECKSUM],
@@ -37,17 +38,19 @@ const ENOENT = 2;
 /** What is known of the director beside its tables. */
 export interface Surroundings extends Pick<DirectorInfo, "health" | "tables" | "configuration" | "reload"> {
   /** What the process counts itself. */
-  readonly counted: ProcessMetrics;
+  readonly counted: ProcessCounts;
 }
 
 export class EngineInfo implements DirectorInfo, MetricsSource {
   private readonly engine: Engine;
   private readonly config: RunConfig;
   private readonly enginePorts: readonly EnginePort[];
+  private readonly devices: DeviceCounters;
   private readonly version: string;
   private readonly markRules: Marks;
   private readonly view: DataView;
-  private readonly counted: ProcessMetrics;
+  private readonly counted: ProcessCounts;
+  private own: ProcessMetrics | undefined;
   readonly health: DirectorInfo["health"];
   readonly tables: DirectorInfo["tables"];
   readonly configuration: DirectorInfo["configuration"];
@@ -70,6 +73,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
     this.markRules = markRules;
     this.config = config;
     this.enginePorts = ports;
+    this.devices = new DeviceCounters(ports);
     this.version = version;
     this.view = new DataView(engine.memory.buffer);
   }
@@ -97,6 +101,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
       const { number: _number, ...rest } = counters;
       return {
         ...rest,
+        device: this.devices.of(counters.number),
         name: spec.name,
         kind: spec.kind,
         mac: mac === "" ? undefined : mac,
@@ -167,8 +172,11 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
     return this.engine.ipvs.tables.frozenServices();
   }
 
-  metrics(): AsyncIterable<string> {
-    return metricsText(this, this.counted);
+  /** Loaded by the first who asks: a director that nobody scrapes starts sooner. */
+  async *metrics(): AsyncIterable<string> {
+    const { metricsText, ProcessMetrics } = await import("../metrics/metrics.js");
+    this.own ??= new ProcessMetrics(this.counted);
+    yield* metricsText(this, this.own);
   }
 
   settings(): Settings {

@@ -9,10 +9,12 @@ import { readMarks } from "../config/rules.js";
 import { corePath } from "../core/instance.js";
 import { LvsError, oneLine, usage } from "../errors.js";
 import { createLog, type Logger } from "../log.js";
+import type { Netlink } from "../port/netlink.js";
 import { CheckerProcesses } from "./checkers.js";
 import { Devices } from "./devices.js";
 import type { Start, ToDirector, ToKeeper } from "./messages.js";
 import { boundChildren } from "./privileges.js";
+import { openProcfsDirectory, type ProcfsDirectory } from "./procfs-directory.js";
 import { ServiceManager, type ServiceManagerEnvironment } from "./service-manager.js";
 import type { StopSignal } from "./signals.js";
 import { type ControlSocket, openControlSocket } from "./socket.js";
@@ -52,13 +54,14 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   const log = createLog(config.logLevel, "keeper");
   const user = directorUser(config, log);
   const gid = config.socketGroup === undefined ? undefined : findGroup(config.socketGroup);
-  for (const warning of config.warnings) log.warn(warning);
+  for (const warning of config.warnings) log.warn({ event: "config.warning" }, warning);
   const manager = new ServiceManager(options.environment ?? {}, log);
   void stop.requested.then(() => manager.stopping());
   const devices = new Devices(config.ports, config.workers, log);
   let socket: ControlSocket | undefined;
   let routes: TunRoutes | undefined;
   let state: StateFile | undefined;
+  let procfs: ProcfsDirectory | undefined;
   let supervisor: Supervisor | undefined;
   const reload = () => {
     if (options.load !== undefined) {
@@ -67,14 +70,14 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     }
     const file = config.marks?.file;
     if (file === undefined || file === "-") {
-      log.info("nothing to reload: services come from the command line");
+      log.info({ event: "config.unchanged" }, "nothing to reload: services come from the command line");
       return;
     }
     manager.reloading();
     readMarks(file, process.stdin)
       .then(
         (marks) => supervisor?.reload(marks),
-        (error) => log.error(`firewall marks stay as they were: ${oneLine(error)}`),
+        (error) => log.error({ event: "marks.refused" }, `firewall marks stay as they were: ${oneLine(error)}`),
       )
       .finally(() => supervisor?.forwarding());
   };
@@ -83,7 +86,9 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     if (config.state !== undefined) state = await StateFile.open(config.state);
     devices.openAll();
     socket = openControlSocket(config.socket, gid);
-    if (!boundChildren()) log.warn("without CAP_SETPCAP the bounding set of the director stays as it is");
+    if (config.procfs !== undefined) procfs = openProcfsDirectory(config.procfs, user);
+    if (!boundChildren())
+      log.warn({ event: "keeper.capabilities" }, "without CAP_SETPCAP the bounding set of the director stays as it is");
     routes = openRoutes(config, log);
     supervisor = new Supervisor(options, devices, socket, user, routes, state, manager, log);
     supervisor.watch = watchFile(config, log, supervisor);
@@ -91,6 +96,7 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   } finally {
     supervisor?.close();
     routes?.close();
+    procfs?.close();
     devices.close();
     socket?.close();
     state?.close();
@@ -130,7 +136,7 @@ function directorUser(config: RunConfig, log: Logger): User | undefined {
   if (!isMapped(user)) {
     const text = `${user.name} is not in this user namespace`;
     if (config.user !== undefined) throw new LvsError("ERR_LVS_PERMISSION", `--user ${config.user}: ${text}`);
-    log.info(`${text}: the director runs as its root, without capabilities`);
+    log.info({ event: "keeper.user-namespace" }, `${text}: the director runs as its root, without capabilities`);
     return undefined;
   }
   const koffi = fileURLToPath(import.meta.resolve("koffi"));
@@ -141,7 +147,7 @@ function directorUser(config: RunConfig, log: Logger): User | undefined {
     if (config.user !== undefined) {
       throw new LvsError("ERR_LVS_PERMISSION", `${text}: install wlvs where it can be read, or give another --user`);
     }
-    log.warn(`${text}: the director runs as root, without capabilities`);
+    log.warn({ event: "keeper.root" }, `${text}: the director runs as root, without capabilities`);
     return undefined;
   }
   return user;
@@ -223,7 +229,7 @@ class Supervisor {
       this.manager.reloading();
       this.watch?.refresh();
       const config = await this.options.load();
-      for (const warning of config.warnings) this.log.warn(warning);
+      for (const warning of config.warnings) this.log.warn({ event: "config.warning" }, warning);
       this.tell({ type: "config", config, number });
     } catch (error) {
       this.refuse(error instanceof Error ? error.message : String(error), number);
@@ -232,8 +238,9 @@ class Supervisor {
 
   /** What is running stays. */
   refuse(message: string, number?: number): void {
-    const event = "config.refused";
-    for (const line of message.split("\n")) this.log.error({ event }, `nothing is reloaded: ${line}`);
+    for (const line of message.split("\n")) {
+      this.log.error({ event: "config.refused" }, `nothing is reloaded: ${line}`);
+    }
     this.tell({ type: "refused", message, number });
     this.forwarding(`; nothing is reloaded: ${oneLine(message)}`);
   }
@@ -260,7 +267,7 @@ class Supervisor {
       }
       // The first time at once: connections wait.
       const wait = deaths === 1 ? 0 : Math.min(BACKOFF_LEAST_MS * 2 ** (deaths - 2), BACKOFF_MOST_MS);
-      this.log.error({ deaths, wait }, `the director died: ${reason}; starting it again`);
+      this.log.error({ event: "director.died", deaths, wait }, `the director died: ${reason}; starting it again`);
       this.manager.status(`the director died: ${reason}; starting it again`);
       await Promise.race([new Promise((resolve) => setTimeout(resolve, wait)), stop.requested]);
       // Whoever cannot start with what the one before left may with what the configuration says.
@@ -289,7 +296,7 @@ class Supervisor {
     try {
       this.state?.keepRefused();
     } catch (error) {
-      this.log.warn(`the state file could not be put aside: ${oneLine(error)}`);
+      this.log.warn({ event: "state.kept" }, `the state file could not be put aside: ${oneLine(error)}`);
     }
   }
 
@@ -299,9 +306,16 @@ class Supervisor {
     const config = { ...this.config, marks: this.marks };
     const { tables } = this;
     const descriptors: number[] = [this.socket.fd];
-    const ports = this.devices.ports.map((port) => ({
+    // Sockets of its own for each director: nothing that one before it was answered may be waiting in them.
+    const netlinks = this.devices.openNetlinks();
+    const inDirector = new Map<Netlink, number>();
+    for (const netlink of new Set(netlinks)) {
+      if (netlink !== undefined) inDirector.set(netlink, FIRST_FD + descriptors.push(netlink.fd) - 1);
+    }
+    const ports = this.devices.ports.map((port, number) => ({
       ...port,
       queues: port.queues.map((fd) => FIRST_FD + descriptors.push(fd) - 1),
+      netlink: netlinks[number] && inDirector.get(netlinks[number]),
     }));
     const hand = (fd: number) => FIRST_FD + descriptors.push(fd) - 1;
     const state = this.state && { current: hand(this.state.current), spare: hand(this.state.spare) };
@@ -329,6 +343,8 @@ class Supervisor {
       } catch (error) {
         finish({ how: "died", reason: oneLine(error), wasReady });
         return;
+      } finally {
+        for (const netlink of inDirector.keys()) netlink.close();
       }
       this.director = child;
       child.once("error", (error) => died(oneLine(error)));

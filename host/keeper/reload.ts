@@ -23,6 +23,7 @@ const FIXED = [
   "user",
   "forward",
   "state",
+  "procfs",
 ] as const satisfies ReadonlyArray<keyof RunConfig>;
 
 export interface Applied extends ReloadResult {

@@ -28,7 +28,7 @@ export class ServiceManager {
     try {
       this.socket = new NotifySocket(path);
     } catch (error) {
-      log.warn(`NOTIFY_SOCKET: ${oneLine(error)}`);
+      log.warn({ event: "manager.refused" }, `NOTIFY_SOCKET: ${oneLine(error)}`);
       return;
     }
     const microseconds = Number(limit);
@@ -67,7 +67,7 @@ export class ServiceManager {
     try {
       this.socket?.send(values);
     } catch (error) {
-      this.log.warn(`the service manager does not listen: ${oneLine(error)}`);
+      this.log.warn({ event: "manager.silent" }, `the service manager does not listen: ${oneLine(error)}`);
     }
   }
 }

@@ -50,24 +50,27 @@ export function recover(fd: number, config: RunConfig, log: Logger, refused: () 
   }
   const same = text.configured === configuredBy(config);
   if (!same) {
-    const event = "state.configuration";
-    log.warn({ event, file }, "the configuration has changed since the state was written: services are as it says");
+    log.warn(
+      { event: "state.configuration", file },
+      "the configuration has changed since the state was written: services are as it says",
+    );
   }
   return {
     tables: same ? text.tables : undefined,
     restore: (snapshots) => {
       if (found.unfit !== undefined) {
-        const event = "state.refused";
-        log.error({ event, file }, `connections are not restored from ${file}: ${found.unfit}`);
+        log.error({ event: "state.refused", file }, `connections are not restored from ${file}: ${found.unfit}`);
         refused();
         return;
       }
       const { connections, refused: lost }: Restored = reader.restore(snapshots);
       const age = Math.max(0, Date.now() - Math.round(found.wall));
       const ms = Math.round(performance.now() - began);
-      const event = "state.restored";
       const rest = lost === 0 ? "" : `, ${lost} had to be left`;
-      log.info({ event, file, connections, left: lost, age, ms }, `${connections} connections restored${rest}`);
+      log.info(
+        { event: "state.restored", file, connections, left: lost, age, ms },
+        `${connections} connections restored${rest}`,
+      );
     },
   };
 }

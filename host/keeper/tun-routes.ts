@@ -193,7 +193,7 @@ export class TunRoutes {
       work();
       return true;
     } catch (error) {
-      this.log.warn(`routes=auto, ${what}: ${(error as Error).message}`);
+      this.log.warn({ event: "routes.failed" }, `routes=auto, ${what}: ${(error as Error).message}`);
       return false;
     }
   }
@@ -245,6 +245,6 @@ export class TunRoutes {
   private sayOnce(text: string): void {
     if (this.said.has(text)) return;
     this.said.add(text);
-    this.log.warn(`--tun ${this.spec.name}, routes=auto: ${text}`);
+    this.log.warn({ event: "routes.advice" }, `--tun ${this.spec.name}, routes=auto: ${text}`);
   }
 }

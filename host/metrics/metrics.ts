@@ -1,5 +1,4 @@
 /** `/metrics`: what the core counted, read from its memory, and what this process counts itself. */
-import { setImmediate as turn } from "node:timers/promises";
 import * as Worker from "../../assembly/layout/worker.js";
 import type {
   CounterInfo,
@@ -13,13 +12,14 @@ import { serverKey, serviceKey } from "../control/keys.js";
 import type { ServerInfo, ServiceId, ServiceInfo, Stats } from "../ipvs/model.js";
 import { Exposition, labels } from "./exposition.js";
 import { FAMILIES } from "./families.js";
+import { Pace } from "./pace.js";
 import type { ProcessMetrics } from "./process-metrics.js";
+
+export { ProcessMetrics } from "./process-metrics.js";
 
 /** Series of their own have the first so many services and servers, in the order of adding. */
 export const SERVICES_MOST = 4000;
 export const SERVERS_MOST = 8000;
-/** How long one piece of the work may keep everything else of this process waiting. */
-const PIECE_MS = 3;
 
 export interface MetricsSource {
   status(): DirectorStatus;
@@ -40,20 +40,6 @@ type Text = Exposition<typeof FAMILIES>;
 const FRAME_BOUNDS = Array.from({ length: Worker.FRAMES_BUCKET_COUNT - 1 }, (_, n) => 2 ** n - 1);
 /** Powers of two of microseconds, in seconds without noise of binary fractions. */
 const DURATION_BOUNDS = Array.from({ length: Worker.DURATION_BUCKET_COUNT - 1 }, (_, n) => Number(`${2 ** n}e-6`));
-
-/** Lets the process do what else there is to do, whenever a piece of work has taken long enough. */
-class Pace {
-  private began = performance.now();
-
-  get isDue(): boolean {
-    return performance.now() - this.began > PIECE_MS;
-  }
-
-  async rest(): Promise<void> {
-    await turn();
-    this.began = performance.now();
-  }
-}
 
 /** The whole of it, in pieces; what is read from memory is of one moment. */
 export async function* metricsText(source: MetricsSource, own: ProcessMetrics): AsyncGenerator<string> {

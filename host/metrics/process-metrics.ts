@@ -2,15 +2,23 @@
 import { Counter, Gauge, Registry } from "prom-client";
 import type { DirectorStatus } from "../control/director-info.js";
 
+/** What the process counts before anybody asks. */
+export interface ProcessCounts {
+  /** How many directors of this keeper died before this one. */
+  readonly restarts: number;
+  readonly reloads: { readonly applied: number; readonly refused: number };
+}
+
 export class ProcessMetrics {
+  private readonly counts: ProcessCounts;
   private readonly registry = new Registry();
   private readonly build: Gauge;
   private readonly uptime: Gauge;
   private readonly reloads: Counter;
   private readonly cpu: Counter;
 
-  /** `restarts`: how many directors of this keeper died before this one. */
-  constructor(restarts: number) {
+  constructor(counts: ProcessCounts) {
+    this.counts = counts;
     const registers = [this.registry];
     this.build = new Gauge({
       name: "wlvs_build_info",
@@ -23,14 +31,13 @@ export class ProcessMetrics {
       name: "wlvs_director_restarts_total",
       help: "Directors that died and were started again by the keeper.",
       registers,
-    }).inc(restarts);
+    }).inc(counts.restarts);
     this.reloads = new Counter({
       name: "wlvs_reloads_total",
       help: "Configurations that were read again, by result: applied or refused.",
       labelNames: ["result"],
       registers,
     });
-    for (const result of ["applied", "refused"]) this.reloads.inc({ result }, 0);
     this.cpu = new Counter({
       name: "process_cpu_seconds_total",
       help: "Total user and system CPU time spent in seconds, workers included.",
@@ -51,14 +58,12 @@ export class ProcessMetrics {
     }).set(Math.round(Date.now() / 1000 - process.uptime()));
   }
 
-  reloaded(result: "applied" | "refused"): void {
-    this.reloads.inc({ result });
-  }
-
   async text({ version, profile, io, uptime }: DirectorStatus): Promise<string> {
     this.build.reset();
     this.build.set({ version, node: process.version, profile, io }, 1);
     this.uptime.set(uptime);
+    this.reloads.reset();
+    for (const [result, count] of Object.entries(this.counts.reloads)) this.reloads.inc({ result }, count);
     const { user, system } = process.cpuUsage();
     this.cpu.reset();
     this.cpu.inc((user + system) / 1e6);

@@ -27,6 +27,14 @@ const RTM_DELNEIGH = 29;
 const RTM_NEWRULE = 32;
 const RTM_DELRULE = 33;
 
+const IFLA_QUEUE_LENGTH = 13;
+const IFLA_STATS64 = 23;
+/** Places among the eight-byte numbers of IFLA_STATS64. */
+const RX_ERRORS = 4;
+const TX_ERRORS = 5;
+const RX_DROPPED = 6;
+const TX_DROPPED = 7;
+
 const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
@@ -47,6 +55,8 @@ const FRA_SOURCE_PORTS = 23;
 const TO_TABLE = 1;
 const ARPHRD_ETHER = 1;
 const IFF_NOARP = 0x80;
+/** Up, and with a carrier. */
+const IFF_LOWER_UP = 0x10000;
 const IFLA_NAME = 3;
 
 const HEADER = 16;
@@ -54,6 +64,7 @@ const BUFFER_SIZE = 32768;
 const EEXIST = 17;
 const ENOENT = 2;
 const ESRCH = 3;
+const ENODEV = 19;
 export const TABLE_MAIN = 254;
 
 /** How the kernel would send to an address. */
@@ -63,6 +74,15 @@ export interface Way {
   /** Index of the device. */
   readonly device: number;
   readonly gateway?: string | undefined;
+}
+
+/** A device as the kernel counts: what it transmits goes to the director, what it receives comes from there. */
+export interface LinkCounters {
+  readonly carrier: boolean;
+  readonly queueLength: number;
+  /** Dropped, or wrong. */
+  readonly txLost: number;
+  readonly rxLost: number;
 }
 
 export interface KernelRoute {
@@ -126,12 +146,18 @@ function raw(address: string): { family: Family; bytes: Uint8Array } {
 }
 
 export class Netlink {
-  private readonly fd: number;
+  /** The socket's descriptor: another process may go on with it. */
+  readonly fd: number;
   private readonly buffer = Buffer.alloc(BUFFER_SIZE);
   private sequence = 0;
 
-  /** A socket into the tables of a network namespace; of this process' own by default. */
-  constructor(netns?: string) {
+  /** A socket into the tables of a network namespace, of this process' own by default; or one that is open already. */
+  constructor(where?: string | { readonly fd: number }) {
+    if (typeof where === "object") {
+      this.fd = where.fd;
+      return;
+    }
+    const netns = where;
     this.fd = ioctl.inNamespace(netns, () => native.socket(AF_NETLINK, SOCK_RAW | native.SOCK_CLOEXEC, 0));
     if (this.fd < 0) throw new ioctl.SystemError("netlink socket", native.errno());
   }
@@ -170,6 +196,27 @@ export class Netlink {
     const name = decode(answer.subarray(16)).get(IFLA_NAME);
     const ethernet = answer.readUInt16LE(2) === ARPHRD_ETHER && (answer.readUInt32LE(8) & IFF_NOARP) === 0;
     return { name: name?.toString("latin1").replace(/\0.*$/, "") ?? "", ethernet };
+  }
+
+  /** A device by its name; undefined when there is none. */
+  link(name: string): LinkCounters | undefined {
+    const attributes = [{ type: IFLA_NAME, data: Buffer.from(`${name}\0`, "latin1") }];
+    let answer: Buffer;
+    try {
+      answer = this.request(RTM_GETLINK, NLM_REQUEST, Buffer.alloc(16), attributes, RTM_NEWLINK)!;
+    } catch (error) {
+      if (error instanceof ioctl.SystemError && error.errno === ENODEV) return undefined;
+      throw error;
+    }
+    const found = decode(answer.subarray(16));
+    const stats = found.get(IFLA_STATS64);
+    const number = (place: number) => (stats === undefined ? 0 : Number(stats.readBigUInt64LE(8 * place)));
+    return {
+      carrier: (answer.readUInt32LE(8) & IFF_LOWER_UP) !== 0,
+      queueLength: found.get(IFLA_QUEUE_LENGTH)?.readUInt32LE() ?? 0,
+      txLost: number(TX_DROPPED) + number(TX_ERRORS),
+      rxLost: number(RX_DROPPED) + number(RX_ERRORS),
+    };
   }
 
   putRoute(route: KernelRoute): void {

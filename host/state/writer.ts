@@ -276,8 +276,10 @@ export class StateWriter {
     this.retryAt = performance.now() + RETRY_MS;
     if (this.failure !== undefined) return;
     this.failure = oneLine(error);
-    const event = "state.failed";
-    this.options.log.error({ event }, `the state cannot be written: ${this.failure}; the file stays as it was`);
+    this.options.log.error(
+      { event: "state.failed" },
+      `the state cannot be written: ${this.failure}; the file stays as it was`,
+    );
   }
 
   private recovered(): void {
@@ -293,8 +295,10 @@ export class StateWriter {
     this.snapshotAt = performance.now() + SNAPSHOT_RETRY_MS;
     if (this.current === undefined) this.failed(error);
     else if (!this.behind) {
-      const event = "state.behind";
-      this.options.log.warn({ event }, `no new snapshot can be written: ${oneLine(error)}; the file goes on growing`);
+      this.options.log.warn(
+        { event: "state.behind" },
+        `no new snapshot can be written: ${oneLine(error)}; the file goes on growing`,
+      );
     }
     this.behind = true;
   }

@@ -125,7 +125,7 @@ describe("the flags of run", () => {
     [`${TAP} --route 10.0.0.0/8,local,mark=0`, "mark= takes a number"],
     [`${TAP} --route 10.0.0.0,local`, "no prefix length"],
     [`${TAP} --neigh 192.0.2.7,02:00:00:00:00:01,dev=x`, "no port x"],
-    [`${TAP} --procfs dir`, "not built yet"],
+    [`${TAP} --procfs=`, "write a directory"],
     [`${TAP} --workers 0`, "1 to 32"],
     [`${TAP} --max-connections 40000000 --workers 32`, "the core can address"],
     [`${TAP} --listen-admin`, "--listen"],

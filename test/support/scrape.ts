@@ -22,20 +22,20 @@ export function parseScrape(text: string): Scrape {
   const seen = new Set<string>();
   if (!text.endsWith("\n")) throw new Error("the last line is not whole");
   for (const line of text.slice(0, -1).split("\n")) {
-    const meta = /^# (HELP|TYPE) ([a-z_]+) (.+)$/.exec(line);
+    const meta = /^# (HELP|TYPE) ([a-zA-Z0-9_:]+) (.+)$/.exec(line);
     if (meta !== null) {
       const map = meta[1] === "HELP" ? help : types;
       if (map.has(meta[2]!)) throw new Error(`a second ${meta[1]} of ${meta[2]}`);
       map.set(meta[2]!, meta[3]!);
       continue;
     }
-    const sample = /^([a-z_]+)(\{(.*)\})? (\S+)$/.exec(line);
+    const sample = /^([a-zA-Z0-9_:]+)(\{(.*)\})? (\S+)$/.exec(line);
     if (sample === null || Number.isNaN(Number(sample[4]))) throw new Error(`no sample: ${line}`);
     const series = line.slice(0, line.lastIndexOf(" "));
     if (seen.has(series)) throw new Error(`twice: ${series}`);
     seen.add(series);
     const labels = Object.fromEntries(
-      [...(sample[3] ?? "").matchAll(/([a-z_]+)="((?:[^"\\]|\\.)*)"/g)].map(([, name, value]) => [name!, value!]),
+      [...(sample[3] ?? "").matchAll(/([a-zA-Z0-9_]+)="((?:[^"\\]|\\.)*)"/g)].map(([, name, value]) => [name!, value!]),
     );
     samples.push({ name: sample[1]!, labels, value: Number(sample[4]) });
   }

@@ -35,7 +35,7 @@ const OPTIONS: ReadonlyArray<readonly [string, string]> = [
   ["--config <file>", "settings as YAML"],
   ["--socket <path>", "control socket ($WLVS_SOCKET, or /run/wlvs.sock)"],
   ["--socket-group <group>", "a group that may use the control socket"],
-  ["--listen <addr:port>", "the API on TCP too, read-only"],
+  ["--listen <addr:port>", "the API and /metrics on TCP too, read-only"],
   ["--listen-admin", "changes on TCP too"],
   ["--workers <n>", "threads that move frames (1)"],
   ["--max-connections <n>", "size of the connection table (1000000)"],
@@ -43,7 +43,7 @@ const OPTIONS: ReadonlyArray<readonly [string, string]> = [
   ["--spin <microseconds>", "how long a worker polls before it sleeps, at most (50)"],
   ["--log-level <level>", "trace, debug, info, warn, error, fatal, silent (info)"],
   ["--user <name>", "who the director runs as when root starts it (nobody)"],
-  ["--procfs <dir>", "the files of /proc/net/ip_vs* in a directory"],
+  ["--procfs <dir>", "keep DIR/net/ip_vs and ip_vs_stats as the kernel writes them, for node_exporter --path.procfs"],
   ["--state <file>", "keep services and connections in a file, over a crash or a restart"],
   ["--syn-proxy <when>", "answer SYNs for the real servers: auto, on, off"],
 ];

@@ -56,7 +56,7 @@ export function formatStatus(
       configurationLines(configuration),
     portTable(status.ports),
     status.services.length === 0 ? "no virtual services\n" : serviceTable(status.services, health),
-    counterLines(counters),
+    counterLines(counters) + lostLines(status.ports),
   ];
   return sections.filter((section) => section !== "").join("\n");
 }
@@ -84,7 +84,7 @@ function portTable(ports: readonly PortInfo[]): string {
   const rows = ports.map((port) => [
     port.name,
     port.kind,
-    port.up ? "up" : "down",
+    port.up ? (port.device?.carrier === false ? "no carrier" : "up") : "down",
     port.addresses.join(",") || "-",
     port.mac ?? "-",
     `${port.mtu}`,
@@ -100,6 +100,18 @@ function portTable(ports: readonly PortInfo[]): string {
   const right = "right" as const;
   const left = "left" as const;
   return table([header, ...rows], [left, left, left, left, left, right, left, right, right, right, right, right, left]);
+}
+
+/** What the core never saw, or sent in vain. */
+function lostLines(ports: readonly PortInfo[]): string {
+  return ports
+    .flatMap(({ name, device }) => [
+      device !== undefined && device.lostIn > 0
+        ? `lost before the core on ${name} ${count(device.lostIn)}: its queue holds ${device.queueLength}\n`
+        : "",
+      device !== undefined && device.lostOut > 0 ? `not taken by the kernel on ${name} ${count(device.lostOut)}\n` : "",
+    ])
+    .join("");
 }
 
 function serviceName(service: ServiceInfo): string {

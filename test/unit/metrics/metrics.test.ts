@@ -6,8 +6,13 @@ import type { PortInfo, ServerHealth } from "../../../host/control/director-info
 import { BreathMeter } from "../../../host/engine/breath-meter.js";
 import type { MemoryEngine } from "../../../host/engine/memory-engine.js";
 import { labels } from "../../../host/metrics/exposition.js";
-import { type MetricsSource, metricsText, SERVERS_MOST, SERVICES_MOST } from "../../../host/metrics/metrics.js";
-import { ProcessMetrics } from "../../../host/metrics/process-metrics.js";
+import {
+  type MetricsSource,
+  metricsText,
+  ProcessMetrics,
+  SERVERS_MOST,
+  SERVICES_MOST,
+} from "../../../host/metrics/metrics.js";
 import { createDirector, NET, server, service } from "../../support/director.js";
 import { needsCommands } from "../../support/needs.js";
 import { ethernet, FLAG, tcpPacket } from "../../support/packets.js";
@@ -54,7 +59,11 @@ function sourceOf(engine: MemoryEngine, health: readonly ServerHealth[] = []): M
 
 async function textOf(engine: MemoryEngine, health: readonly ServerHealth[] = []): Promise<string> {
   let text = "";
-  for await (const piece of metricsText(sourceOf(engine, health), new ProcessMetrics(2))) text += piece;
+  for await (const piece of metricsText(
+    sourceOf(engine, health),
+    new ProcessMetrics({ restarts: 2, reloads: { applied: 4, refused: 1 } }),
+  ))
+    text += piece;
   return text;
 }
 
@@ -103,6 +112,7 @@ describe("metrics", () => {
     expect(sampleOf(scrape, "wlvs_frames_in_total")).toBe(3);
     expect(sampleOf(scrape, "wlvs_device_lost_total", { port: "ext", direction: "in" })).toBe(5);
     expect(sampleOf(scrape, "wlvs_director_restarts_total")).toBe(2);
+    expect(sampleOf(scrape, "wlvs_reloads_total", { result: "applied" })).toBe(4);
     expect(sampleOf(scrape, "wlvs_uptime_seconds")).toBe(12);
   });
 
@@ -164,6 +174,36 @@ describe("metrics", () => {
     const rows = [...page.matchAll(/^\| `([a-z_]+)` \| (\w+) \|/gm)].map(([, name, type]) => [name!, type!]);
     expect(rows.toSorted()).toEqual([...types].toSorted());
     expect([...help.keys()].toSorted()).toEqual([...types.keys()].toSorted());
+  });
+
+  it("are what the dashboard asks for", async () => {
+    const one = { service: `tcp:${NET.vip}:80`, server: "10.0.0.1:80", passed: 7, failed: 2, took: 1 };
+    const { samples } = parseScrape(await textOf(await loaded(), [{ ...one, state: "up" }]));
+    const file = join(import.meta.dirname, "../../../docs/grafana-dashboard.json");
+    const { panels, templating } = JSON.parse(readFileSync(file, "utf8")) as {
+      panels: Array<{ title: string; targets: Array<{ expr: string }> }>;
+      templating: { list: Array<{ query: string }> };
+    };
+    expect(panels.length).toBeGreaterThan(20);
+    const asked = [
+      ...panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)),
+      ...templating.list.map((v) => v.query),
+    ];
+    for (const text of asked.filter((query) => query !== "prometheus")) {
+      const found = [...text.matchAll(/\b((?:wlvs|node|process)_[a-z_]+)(?:\{([^}]*)\})?/g)];
+      expect(found.length, text).toBeGreaterThan(0);
+      for (const [, name, selector = ""] of found) {
+        const those = samples.filter((sample) => sample.name === name);
+        expect(those.length, `${name} in ${text}`).toBeGreaterThan(0);
+        // What is chosen by one of our own labels has to be there, too.
+        for (const [, label, value] of selector.matchAll(/([a-z_]+)="([^"]*)"/g)) {
+          expect(
+            those.some(({ labels: of }) => of[label!] === value),
+            `${label}="${value}" in ${text}`,
+          ).toBe(true);
+        }
+      }
+    }
   });
 
   it("escape what a label must not hold", () => {
