@@ -30,7 +30,7 @@ const ENTRIES: readonly Entry[] = [
   },
   { name: "bench", summary: "measure it", load: () => import("./commands/bench.js") },
   { name: "replay", summary: "send captured frames through a director" },
-  { name: "top", summary: "the running director, live" },
+  { name: "top", summary: "the running director, live", load: () => import("./commands/top.js") },
   { name: "check", summary: "check a configuration file", load: () => import("./commands/check.js") },
   {
     name: "import",
