@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { errnoText, LvsError } from "../errors.js";
-import type { User } from "./user.js";
+import { barred, type User } from "./user.js";
 
 const FILES = ["ip_vs", "ip_vs_stats"].flatMap((name) => [name, `${name}.new`]);
 
@@ -34,6 +34,13 @@ export function openProcfsDirectory(directory: string, user: User | undefined): 
       throw new LvsError(
         "ERR_LVS_FILE",
         `--procfs ${directory}: ${path} has other files (${others[0]}): give a directory of its own`,
+      );
+    }
+    const bar = user === undefined ? undefined : barred(user, path);
+    if (bar !== undefined) {
+      throw new LvsError(
+        "ERR_LVS_FILE",
+        `--procfs ${directory}: ${user!.name}, who writes there, cannot reach it (${bar} is closed to others): give a directory that others can read`,
       );
     }
     own(path, user);

@@ -1,6 +1,6 @@
 /** A real Prometheus beside a real director, which real frames pass through. */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { createServer } from "node:net";
 import { hostname } from "node:os";
@@ -38,9 +38,13 @@ function get(port: number, path: string, host?: string): Promise<{ status: numbe
 async function until<T>(ask: () => Promise<T | undefined>, what: string, limitMs = 20_000): Promise<T> {
   const end = performance.now() + limitMs;
   for (;;) {
-    const found = await ask().catch(() => undefined);
+    let trouble: unknown;
+    const found = await ask().catch((error: unknown) => {
+      trouble = error;
+      return undefined;
+    });
     if (found !== undefined) return found;
-    if (performance.now() > end) throw new Error(`not within ${limitMs} ms: ${what}`);
+    if (performance.now() > end) throw new Error(`not within ${limitMs} ms: ${what}`, { cause: trouble });
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
@@ -76,6 +80,8 @@ describe("metrics of a running director", () => {
     needsDevices(context);
     network = new Network();
     client = network.namespace("client");
+    // The director, who is nobody, writes there.
+    chmodSync(network.directory, 0o755);
     port = await freePort();
     director = network.director(
       ...["--tap", `ext0,ip=192.0.2.1/24,netns=${client}`, "--socket", network.path("wlvs.sock")],
@@ -207,8 +213,9 @@ describe("metrics of a running director", () => {
       const same = await until(async () => {
         const theirs = ofIpvs(parseScrape(linesOf((await get(own, "/metrics")).text)));
         const ours = ofIpvs(await scrape());
-        if (theirs.samples.length !== 14) return undefined;
-        return JSON.stringify(theirs) === JSON.stringify(ours) ? ours : undefined;
+        expect(theirs.samples).toHaveLength(14);
+        expect(theirs).toEqual(ours);
+        return ours;
       }, "node_exporter says the same");
       expect(same.samples.join("\n")).toContain('"local_mark":"0000001F"');
       expect(same.samples.join("\n")).toContain('"remote_address":"2001:db8::10"');
@@ -274,6 +281,11 @@ describe("metrics of a running director", () => {
     expect(taken.status).toBe(1);
     expect(taken.stderr).toContain(`has other files (dev): give a directory of its own`);
     expect(readdirSync(network.path("taken/net"))).toEqual(["dev"]);
+    mkdirSync(network.path("closed"), { mode: 0o700 });
+    const closed = refusal(network.path("closed/proc"));
+    expect(closed.status).toBe(1);
+    expect(closed.stderr).toMatch(/nobody, who writes there, cannot reach it \(.*closed is closed to others\)/);
+    expect(readdirSync(network.path("closed"))).toEqual([]);
     const deep = refusal(network.path("no/such"));
     expect(deep.status).toBe(1);
     expect(deep.stderr).toMatch(/^wlvs: --procfs .*no\/such: .*: give a directory that can be made\n$/);

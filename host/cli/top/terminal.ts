@@ -35,8 +35,10 @@ export class Terminal {
     output.write(ENTER);
   }
 
+  /** Asked of the terminal each time: of two changes that come together only one is told. */
   get size(): Size {
-    return { columns: this.output.columns || 80, rows: this.output.rows || 24 };
+    const [columns, rows] = this.output.getWindowSize();
+    return { columns: columns || 80, rows: rows || 24 };
   }
 
   draw(lines: readonly string[]): void {
