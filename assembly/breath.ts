@@ -15,6 +15,7 @@ import { peekAll } from "./peek";
 import { acquire, release } from "./table/lock";
 import { count, countAt, setWord, word } from "./table/memory";
 import { giveSlot, takeSlot } from "./table/slot";
+import { beginFrame, endFrame } from "./trace";
 import * as Vnet from "./wire/virtionet";
 
 /** Places of the send queue that a breath's answers, fragments and timers may still need. */
@@ -59,6 +60,7 @@ function countBreath(queue: usize, frames: u32, bytes: u64): void {
 export function process(queue: usize): void {
   peekAll(queue);
   const received = load<u32>(queue, Worker.RECEIVED_COUNT);
+  const traced = word(Memory.TRACE_ON) !== 0;
   let done: u32 = 0;
   let bytes: u64 = 0;
   for (; done < received; done++) {
@@ -72,9 +74,11 @@ export function process(queue: usize): void {
       countAt(port + Port.BYTES_IN, <u64>(length - Vnet.SIZE));
       bytes += <u64>(length - Vnet.SIZE);
     }
+    if (traced) beginFrame(queue, slot);
     const plain = (load<u8>(slot, Slot.HINT) & Hint.HINT_PLAIN) !== 0;
     let verdict = plain ? forwardPlain(slot) : TURNED_AWAY;
     if (verdict === TURNED_AWAY) verdict = receive(slot);
+    if (traced) endFrame(queue, slot, verdict);
     if (verdict !== Verdict.WAIT) countVerdict(verdict);
   }
   count(Counters.FRAMES_IN, <u64>done);

@@ -14,6 +14,7 @@ import { count, setWord, word } from "./table/memory";
 import { noteSilence } from "./table/outcome";
 import { bindConnection, unbindConnection } from "./table/server";
 import { FTP_PORT } from "./table/service";
+import { noteCreated, noteEnded } from "./trace";
 import { copy16 } from "./wire/bytes";
 
 /** What a new connection lives for until its protocol says otherwise, as in the kernel. */
@@ -96,6 +97,7 @@ export function create(
   if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_ONE_PACKET) === 0 || isFullNat(connection))
     Table.link(connection);
   Table.restart(connection);
+  noteCreated(connection);
   return connection;
 }
 
@@ -129,6 +131,7 @@ export function fillClientPort(connection: usize, port: u32): void {
 
 /** A connection ends: its server counts one less, its controller is let go. */
 export function end(connection: usize): void {
+  noteEnded(connection);
   if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_NO_CLIENT_PORT) !== 0) countNoClientPort(-1);
   const controller = release(connection);
   if (isFullNat(connection)) {

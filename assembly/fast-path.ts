@@ -67,7 +67,11 @@ export function isOpen(): bool {
   return (
     word(Memory.ENABLED_4) !== 0 &&
     word(Memory.IP_FORWARD) !== 0 &&
-    (word(Memory.GENERAL_PATH_ONLY) | word(Memory.MARK_COUNT) | word(Memory.LOCAL_ROUTE_COUNT)) === 0
+    (word(Memory.GENERAL_PATH_ONLY) |
+      word(Memory.TRACE_ON) |
+      word(Memory.MARK_COUNT) |
+      word(Memory.LOCAL_ROUTE_COUNT)) ===
+      0
   );
 }
 

@@ -20,6 +20,7 @@ import { count, now, reached, setWord, word } from "./table/memory";
 import { forgetRetired } from "./table/server";
 import { giveSlot } from "./table/slot";
 import { estimate, totals } from "./table/stats";
+import { queued, traceTimers } from "./trace";
 
 const SECOND: u32 = Memory.TICKS_PER_SECOND;
 /** Estimator period (ip_vs_est). */
@@ -86,6 +87,7 @@ function tickSecond(): void {
 
 /** Drives every timer, and says how long a worker may block (header IDLE_MS). */
 export function keepHouse(): void {
+  const before = queued();
   tickAnnouncements();
   tickConnections();
   sweepConnections();
@@ -93,6 +95,7 @@ export function keepHouse(): void {
   tickFragments();
   tickRates();
   tickSecond();
+  if (word(Memory.TRACE_ON) !== 0) traceTimers(before);
   let idle: u32 = IDLE_MAX;
   if (word(Memory.SWEEP) !== 0) {
     idle = 1;

@@ -13,6 +13,7 @@ import * as Restore from "./restore";
 import * as Snapshot from "./snapshot";
 import { acquire, BETWEEN, hold as holdLock, release as releaseLock, unhold } from "./table/lock";
 import { count, countAt, word } from "./table/memory";
+import * as Trace from "./trace";
 import { endUringBreath, runUringBreath } from "./uring";
 
 export function layoutVersion(): u32 {
@@ -311,4 +312,27 @@ export function restoreFinish(from: u32): u32 {
   const next = Restore.restoreFinish(from);
   unhold();
   return next;
+}
+
+/** Trace `number` begins, with the filter in the request record (layout/trace), `length` bytes of it. */
+export function traceStart(number: u32, length: u32, snap: u32, rate: u32): u32 {
+  holdLock();
+  const result = Trace.traceStart(number, length, snap, rate);
+  unhold();
+  return result;
+}
+
+export function traceStop(number: u32): u32 {
+  holdLock();
+  const result = Trace.traceStop(number);
+  unhold();
+  return result;
+}
+
+/** One of so many new connections is told of when it begins and ends; 0 for none. */
+export function traceSample(every: u32): u32 {
+  holdLock();
+  const result = Trace.traceSample(every);
+  unhold();
+  return result;
 }

@@ -19,6 +19,7 @@ import * as Service from "./layout/service";
 import * as Setting from "./layout/setting";
 import * as Slot from "./layout/slot";
 import * as State from "./layout/state";
+import * as Trace from "./layout/trace";
 import * as Verdict from "./layout/verdict";
 import { answered, destinationPort, incoming, outgoing, portsAreThere, sourcePort } from "./lookup";
 import { connectFromServer, IGNORED, NO_ROOM, NO_SERVER, schedulePersistent } from "./persistence";
@@ -34,6 +35,7 @@ import { isEmbryonic, isSuspect, noteSilence } from "./table/outcome";
 import { findRealServer, hasRealServer } from "./table/real";
 import { FTP_DATA_PORT, FTP_PORT, findService } from "./table/service";
 import { countConnection, countPacketIn } from "./table/stats";
+import { noteService, observe } from "./trace";
 import { deliver, destinationAt, packetLength, sourceAt } from "./transmit";
 import { receiveTunnelError } from "./tunnel-error";
 import { transportChecksumIsRight } from "./verify";
@@ -237,6 +239,7 @@ function open(slot: usize): i32 {
     ZERO,
   );
   if (service === 0) return CONTINUE;
+  noteService(service);
   if (isUnlucky()) return drop(slot, Reason.DROP_SETTING);
   const connection = schedule(slot, service);
   if (connection === IGNORED) return CONTINUE;
@@ -247,6 +250,7 @@ function open(slot: usize): i32 {
 
 /** A packet of a connection: counted, its state moved on, sent to the server. */
 function forwardOn(slot: usize, connection: usize): i32 {
+  observe(slot, connection, Trace.FLAG_FROM_CLIENT);
   countPacketIn(<usize>load<u32>(connection, Connection.SERVER), packetLength(slot));
   transition(connection, slot, DIRECTION_IN);
   store<u32>(connection, load<u32>(connection, Connection.PACKETS) + 1, Connection.PACKETS);
@@ -358,6 +362,7 @@ export function receiveError(slot: usize): i32 {
   const connection = incoming(EMBEDDED, true);
   if (connection === 0) return CONTINUE;
   if (!transportChecksumIsRight(slot)) return drop(slot, Reason.TRANSPORT_CHECKSUM);
+  observe(slot, connection, Trace.FLAG_FROM_CLIENT | Trace.FLAG_ERROR);
   countPacketIn(<usize>load<u32>(connection, Connection.SERVER), packetLength(slot));
   if ((load<u32>(connection, Connection.FLAGS) & Connection.METHOD_MASK) === Forwarding.NAT)
     rewriteError(slot, EMBEDDED, connection, false);

@@ -9,6 +9,7 @@ import * as Forwarding from "./layout/forwarding";
 import * as Protocol from "./layout/protocol";
 import * as Setting from "./layout/setting";
 import * as Slot from "./layout/slot";
+import * as Trace from "./layout/trace";
 import { answered, outgoing } from "./lookup";
 import { DIRECTION_OUT } from "./protocol/direction";
 import { hasPorts, isKnown, transition } from "./protocol/index";
@@ -16,6 +17,7 @@ import { noteChange, restart } from "./table/connection";
 import { isEnabled, setting } from "./table/memory";
 import { isEmbryonic, noteRefusal } from "./table/outcome";
 import { countPacketOut } from "./table/stats";
+import { observe } from "./trace";
 import { packetLength } from "./transmit";
 import { transportChecksumIsRight } from "./verify";
 import * as Icmp from "./wire/icmp";
@@ -51,6 +53,7 @@ function isTunnel(connection: usize): bool {
 
 /** A packet of a connection's server goes to the client. Returns 0, or the reason for which it must not. */
 export function respond(slot: usize, connection: usize): i32 {
+  observe(slot, connection, Trace.FLAG_FROM_SERVER);
   if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_HELPER) !== 0) {
     const reason = fromServer(slot, connection);
     if (reason !== 0) return reason;
@@ -97,6 +100,7 @@ export function respondError(slot: usize): i32 {
   if (turned) connection = answered(EMBEDDED, true);
   if (connection === 0) return RELATED;
   if (!transportChecksumIsRight(slot)) return REFUSED;
+  observe(slot, connection, Trace.FLAG_FROM_SERVER | Trace.FLAG_ERROR);
   if (isNat(connection)) {
     noteUnreachable(icmp, load<u8>(slot, Slot.FAMILY) === 4, connection);
     rewriteError(slot, EMBEDDED, connection, true);

@@ -12,6 +12,7 @@ import { needsSegmentation, segment } from "./segmentation";
 import { count, countAt, word } from "./table/memory";
 import { isLink } from "./table/port";
 import { giveSlot } from "./table/slot";
+import { noteDrop } from "./trace";
 import { copyMac, store16 } from "./wire/bytes";
 import * as Ethernet from "./wire/ethernet";
 import * as Vnet from "./wire/virtionet";
@@ -19,6 +20,7 @@ import * as Vnet from "./wire/virtionet";
 /** Ends a frame that is not sent: counted, its slot given back. */
 export function drop(slot: usize, reason: i32): i32 {
   count(Counters.REASONS + (reason << 3), 1);
+  noteDrop(slot, reason);
   giveSlot(slot);
   return Verdict.DROP;
 }

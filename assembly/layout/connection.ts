@@ -63,6 +63,12 @@ export const EXTENSION_SEQUENCE = 64;
 export const EXTENSION_DATA_LENGTH = 76;
 export const EXTENSION_DATA = 80;
 export const EXTENSION_DATA_SIZE = 48;
+/** A sampled connection, which is no template: bytes (u64) and packets of either direction, its number. */
+export const EXTENSION_IN_BYTES = 80;
+export const EXTENSION_OUT_BYTES = 88;
+export const EXTENSION_IN_PACKETS = 96;
+export const EXTENSION_OUT_PACKETS = 100;
+export const EXTENSION_NUMBER = 104;
 export const EXTENSION_MORE_DATA = 12;
 export const EXTENSION_MORE_SIZE = 116;
 
@@ -103,3 +109,5 @@ export const FLAG_ENGINE = 0x800000;
 export const FLAG_TOLD = 0x400000;
 /** Ours: whether its server answers is known: it did, or its silence was counted. */
 export const FLAG_JUDGED = 0x4000000;
+/** Ours: it is told of when it ends, and its packets and bytes are counted, if it has an extension. */
+export const FLAG_SAMPLED = 0x8000000;

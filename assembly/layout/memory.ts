@@ -209,3 +209,11 @@ export const STATE_LENGTH = 2564;
 /** Since a restoration began: connections that came back, and entries and connections that could not. */
 export const RESTORED = 2568;
 export const RESTORE_REFUSED = 2572;
+/** Tracing (layout/trace): its region; which traces there are, a bit each. */
+export const TRACE_BASE = 2304;
+export const TRACE_CAPACITY = 2308;
+export const TRACE_ON = 2312;
+/** The record of the frame under way while anything is traced, else 0. */
+export const TRACE_FRAME = 2316;
+/** Every how manieth new connection is told of, and counted; 0 for none. */
+export const TRACE_SAMPLE = 2320;

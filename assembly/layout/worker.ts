@@ -13,6 +13,8 @@ export const SEND_COUNT = 8;
 /** How many of RECEIVED the core is done with, or at: after a trap, the slots behind it are still the host's. */
 export const DONE = 12;
 export const STATE = 64;
+/** Milliseconds since 1970 of the breath (f64): told by the host while something is traced. */
+export const CLOCK = 72;
 export const SUPPLY = 128;
 /** 1024 entries. */
 export const RECEIVED = 4224;

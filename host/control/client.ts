@@ -20,6 +20,7 @@ import {
   type Stats,
   type Timeouts,
 } from "../ipvs/model.js";
+import type { ConnectionEvent, TraceNotice, TraceRecord } from "../trace/model.js";
 import { formatConnectionQuery } from "./connection-query.js";
 import type {
   ConfigurationInfo,
@@ -223,17 +224,36 @@ export class RemoteIpvs implements Ipvs {
     return this.call("GET", servicePath(id));
   }
 
-  async *connections(filter: ConnectionFilter = {}): AsyncGenerator<ConnectionInfo> {
-    const response = await this.send("GET", `/v1/connections${formatConnectionQuery(filter)}`, undefined);
-    response.setEncoding("utf8");
-    let rest = "";
+  connections(filter: ConnectionFilter = {}): AsyncGenerator<ConnectionInfo> {
+    return this.lines<ConnectionInfo>(`/v1/connections${formatConnectionQuery(filter)}`);
+  }
+
+  /** What becomes of frames (docs/trace.md), until the signal is given. */
+  trace(
+    query: Readonly<Record<string, string | number>>,
+    signal: AbortSignal,
+  ): AsyncGenerator<TraceRecord | TraceNotice> {
+    return this.lines<TraceRecord | TraceNotice>(`/v1/trace?${queryText(query)}`, signal);
+  }
+
+  /** Connections that begin and end. */
+  events(query: Readonly<Record<string, string | number>>, signal: AbortSignal): AsyncGenerator<ConnectionEvent> {
+    return this.lines<ConnectionEvent>(`/v1/events/connections?${queryText(query)}`, signal);
+  }
+
+  private async *lines<T>(path: string, signal?: AbortSignal): AsyncGenerator<T> {
     try {
+      const response = await this.send("GET", path, undefined, signal);
+      response.setEncoding("utf8");
+      let rest = "";
       for await (const chunk of response) {
         const lines = (rest + (chunk as string)).split("\n");
         rest = lines.pop()!;
-        for (const line of lines) yield JSON.parse(line) as ConnectionInfo;
+        for (const line of lines) yield JSON.parse(line) as T;
       }
     } catch (cause) {
+      if (signal?.aborted) return;
+      if (cause instanceof LvsError || cause instanceof IpvsError) throw cause;
       throw unreachable(this.path, cause as NodeJS.ErrnoException);
     }
   }
@@ -280,12 +300,20 @@ export class RemoteIpvs implements Ipvs {
     }
   }
 
-  private async send(method: Method, path: string, body: unknown): Promise<IncomingMessage> {
+  private async send(method: Method, path: string, body: unknown, signal?: AbortSignal): Promise<IncomingMessage> {
     const text = body === undefined ? undefined : JSON.stringify(body);
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const headers =
         text === undefined ? {} : { "content-type": "application/json", "content-length": Buffer.byteLength(text) };
-      const sent: ClientRequest = request({ socketPath: this.path, method, path, headers, agent: false }, resolve);
+      const options = {
+        socketPath: this.path,
+        method,
+        path,
+        headers,
+        agent: false as const,
+        ...(signal && { signal }),
+      };
+      const sent: ClientRequest = request(options, resolve);
       sent.once("error", (cause) => reject(unreachable(this.path, cause)));
       sent.end(text);
     });
@@ -293,6 +321,11 @@ export class RemoteIpvs implements Ipvs {
     if (status >= 200 && status < 300) return response;
     throw errorOf(this.path, status, await textOf(response));
   }
+}
+
+function queryText(query: Readonly<Record<string, string | number>>): string {
+  const texts = Object.fromEntries(Object.entries(query).map(([name, value]) => [name, `${value}`] as const));
+  return new URLSearchParams(texts).toString();
 }
 
 function servicePath(id: ServiceId): string {

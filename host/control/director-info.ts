@@ -4,6 +4,7 @@
  */
 
 import type { ServiceInfo } from "../ipvs/model.js";
+import type { TraceSource } from "../trace/model.js";
 
 /** The kernel's end of a port's device, as the kernel counts: its "in" is what the director sent. */
 export interface DeviceInfo {
@@ -170,6 +171,8 @@ export interface DirectorInfo {
   occupancy(): Occupancy[];
   /** Prometheus' text format, in pieces. */
   metrics(): AsyncIterable<string>;
+  /** What becomes of frames, and of connections. */
+  tracer(): TraceSource;
   /** The tables as they would be if every server were up. */
   tables(): Promise<ServiceInfo[]>;
   configuration(): Promise<ConfigurationInfo>;

@@ -16,6 +16,10 @@ export interface Call {
   readonly params: Readonly<Record<string, string>>;
   readonly query: Readonly<Record<string, unknown>>;
   readonly body: unknown;
+  /** It came over TCP. */
+  readonly remote: boolean;
+  /** The reader has left. */
+  readonly signal: AbortSignal;
 }
 
 export interface Route {
@@ -32,6 +36,10 @@ export interface Route {
   readonly lines?: true;
   /** The response is text of this type, in pieces. */
   readonly text?: string;
+  /** Each part of the response is sent when it comes, for as long as the reader stays; the type of what is sent. */
+  readonly live?: (query: Readonly<Record<string, unknown>>) => string;
+  /** The whole query, checked before. */
+  readonly asks?: z.ZodObject;
   readonly bodyLimit?: number;
   handle(call: Call): unknown;
 }
@@ -296,6 +304,30 @@ export const ROUTES: readonly Route[] = [
   },
   {
     method: "GET",
+    path: "/v1/trace",
+    summary: "What becomes of frames, as it happens, one JSON document a line",
+    asks: schema.traceQuery,
+    response: schema.traceRecord,
+    live: () => "application/x-ndjson",
+    handle: ({ info, query, remote, signal }) => {
+      const { filter, count, snap, rate, notices } = query as schema.TraceQuery;
+      return info.tracer().trace({ filter, count, snap, rate, remote, notices: notices === 1 }, signal);
+    },
+  },
+  {
+    method: "GET",
+    path: "/v1/events/connections",
+    summary: "Connections that begin and end, one of `sample`, one JSON document a line",
+    asks: schema.eventsQuery,
+    response: schema.connectionEvent,
+    live: () => "application/x-ndjson",
+    handle: ({ info, query, signal }) => {
+      const { sample, count } = query as schema.EventsQuery;
+      return info.tracer().events({ sample: sample ?? 1, count }, signal);
+    },
+  },
+  {
+    method: "GET",
     path: "/v1/ports",
     summary: "The director's ports",
     response: z.array(schema.portInfo),
@@ -355,16 +387,22 @@ export function openApi(version: string): unknown {
   };
   for (const route of ROUTES) {
     const names = [...route.path.matchAll(/:(\w+)/g)].map((match) => match[1]!);
-    const type = route.text ?? (route.lines ? "application/x-ndjson" : "application/json");
+    const type = route.text ?? (route.lines || route.live ? "application/x-ndjson" : "application/json");
     const path = (paths[route.path.replace(/:(\w+)/g, "{$1}")] ??= {});
     path[route.method.toLowerCase()] = {
       summary: route.summary,
-      ...((names.length > 0 || route.query) && {
+      ...((names.length > 0 || route.query || route.asks) && {
         parameters: [
           ...names.map((name) => ({ name, in: "path", required: true, schema: { type: "string" } })),
           ...Object.entries(route.query ?? {}).map(([name, description]) => {
             return { name, in: "query", description, schema: { type: "string" } };
           }),
+          ...Object.entries(route.asks?.shape ?? {}).map(([name, type]) => ({
+            name,
+            in: "query",
+            required: false,
+            schema: jsonSchema(type as z.ZodType),
+          })),
         ],
       }),
       ...(route.body && {

@@ -5,6 +5,8 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { z } from "zod";
 import type { ConnectionInfo, DaemonInfo, IpvsStep, ServerConfig, ServiceConfig, ServiceInfo } from "../ipvs/model.js";
+import type { ConnectionEvent, TraceRecord } from "../trace/model.js";
+import { SAMPLE_MOST, SNAP_MOST } from "../trace/tracer.js";
 import type {
   CounterInfo,
   DirectorStatus,
@@ -63,6 +65,24 @@ const serverFields = {
     .optional(),
 };
 export const serverConfig = z.strictObject(serverFields);
+
+const asked = (most: number) => z.coerce.number().int().min(0).max(most).optional();
+export const traceQuery = z.strictObject({
+  filter: z.string().max(4096).optional(),
+  count: asked(Number.MAX_SAFE_INTEGER),
+  snap: asked(SNAP_MOST),
+  rate: asked(0xffffffff),
+  notices: z.coerce
+    .number()
+    .pipe(z.union([z.literal(0), z.literal(1)]))
+    .optional(),
+});
+export type TraceQuery = z.infer<typeof traceQuery>;
+export const eventsQuery = z.strictObject({
+  sample: z.coerce.number().int().min(1).max(SAMPLE_MOST).optional(),
+  count: asked(Number.MAX_SAFE_INTEGER),
+});
+export type EventsQuery = z.infer<typeof eventsQuery>;
 
 export const stats = z.object({
   connections: counter,
@@ -207,6 +227,57 @@ export const directorStatus = z.object({
 });
 export const status = z.object({ ...directorStatus.shape, ports: z.array(portInfo), services: z.array(serviceInfo) });
 
+const portName = z.string().nullable();
+export const traceRecord = z.object({
+  time: z.number().meta({ description: "Milliseconds since 1970" }),
+  worker: z.int(),
+  in: portName,
+  out: portName,
+  verdict: z.enum(["forward", "local", "consumed", "drop"]),
+  reason: z.string().optional(),
+  made: z.boolean().meta({ description: "The director made this frame itself" }),
+  stages: z.array(z.object({ stage: z.string(), text: z.string() })),
+  service: z.string().optional(),
+  server: z.string().optional(),
+  forwarding: z.string().optional(),
+  connection: z
+    .object({
+      client: z.string(),
+      clientPort: port,
+      virtual: z.string(),
+      virtualPort: port,
+      server: z.string(),
+      serverPort: port,
+      state: z.string(),
+      new: z.boolean(),
+    })
+    .optional(),
+  before: z.string().meta({ description: "Hexadecimal; empty when the frame did not come just now" }),
+  after: z.string().nullable().meta({ description: "null when nothing left" }),
+  text: z.string(),
+  lost: counter.optional().meta({ description: "Records before this one that there was no room for" }),
+  limited: counter.optional().meta({ description: "Records before this one that were over the rate" }),
+});
+const bothWays = z.object({ in: counter, out: counter });
+export const connectionEvent = z.object({
+  time: z.number(),
+  event: z.enum(["open", "close"]),
+  worker: z.int(),
+  protocol: z.string(),
+  client: z.string(),
+  clientPort: port,
+  virtual: z.string(),
+  virtualPort: port,
+  server: z.string(),
+  serverPort: port,
+  forwarding: z.string(),
+  state: z.string(),
+  packets: bothWays.optional(),
+  bytes: bothWays.optional(),
+  duration: counter.optional().meta({ description: "Milliseconds" }),
+  lost: counter.optional(),
+});
+
 export const error = z.object({
   error: z.object({
     code: z.string().meta({ description: "ENOENT, EEXIST ... as the kernel's tables would say, or ERR_LVS_..." }),
@@ -232,4 +303,6 @@ export const agreesWithModel: [
   Same<z.infer<typeof directorStatus>, Mutable<DirectorStatus>>,
   Same<z.infer<typeof workerInfo>, Mutable<WorkerInfo>>,
   Same<z.infer<typeof occupancy>, Mutable<Occupancy>>,
-] = [true, true, true, true, true, true, true, true, true, true, true, true, true];
+  Same<z.infer<typeof traceRecord>, Mutable<TraceRecord>>,
+  Same<z.infer<typeof connectionEvent>, Mutable<ConnectionEvent>>,
+] = [true, true, true, true, true, true, true, true, true, true, true, true, true, true, true];

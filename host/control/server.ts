@@ -6,7 +6,7 @@ import type { IncomingHttpHeaders, Server } from "node:http";
 import { connect, isIP, type Socket } from "node:net";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
-import { Readable } from "node:stream";
+import { pipeline, Readable } from "node:stream";
 import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { servePage } from "../dashboard/assets.js";
 import { Live } from "../dashboard/live.js";
@@ -106,7 +106,19 @@ async function* lines(items: AsyncIterable<unknown>): AsyncGenerator<string> {
   if (chunk !== "") yield chunk;
 }
 
-function register(app: FastifyInstance, route: Route, { ipvs, info }: ControlServerOptions, live: Live): void {
+/** A document at once when it comes: what a reader watches. */
+async function* watched(items: AsyncIterable<unknown>): AsyncGenerator<string | Uint8Array> {
+  for await (const item of items) yield item instanceof Uint8Array ? item : `${JSON.stringify(item)}\n`;
+}
+
+/** `remote`: over TCP. */
+function register(
+  app: FastifyInstance,
+  route: Route,
+  { ipvs, info }: ControlServerOptions,
+  live: Live,
+  remote: boolean,
+): void {
   app.route({
     method: route.method,
     url: route.path,
@@ -121,14 +133,31 @@ function register(app: FastifyInstance, route: Route, { ipvs, info }: ControlSer
         }
         body = parsed.data;
       }
-      const result = await route.handle({
-        ipvs,
-        info,
-        params: request.params as Record<string, string>,
-        query: request.query as Record<string, unknown>,
-        body,
-      });
+      let query = request.query as Record<string, unknown>;
+      if (route.asks) {
+        const parsed = route.asks.safeParse(query);
+        if (!parsed.success) {
+          const issues = parsed.error.issues.map(({ path, message }) => `${path.join(".") || "query"}: ${message}`);
+          throw new IpvsError("EINVAL", 22, issues.join("; "));
+        }
+        query = parsed.data as Record<string, unknown>;
+      }
+      const gone = new AbortController();
+      const params = request.params as Record<string, string>;
+      const result = await route.handle({ ipvs, info, params, query, body, remote, signal: gone.signal });
       if (route.method !== "GET") live.changed();
+      if (route.live) {
+        // A reader may wait for as long as nothing happens.
+        request.raw.socket.setTimeout(0);
+        // Said at once: the first record may be long in coming.
+        reply.hijack();
+        reply.raw.writeHead(200, { "content-type": route.live(query), "cache-control": "no-store" });
+        reply.raw.flushHeaders();
+        pipeline(Readable.from(watched(result as AsyncIterable<unknown>), { objectMode: false }), reply.raw, () => {});
+        reply.raw.once("close", () => gone.abort());
+        if (reply.raw.destroyed) gone.abort();
+        return reply;
+      }
       if (route.lines) {
         reply.type("application/x-ndjson");
         return reply.send(Readable.from(lines(result as AsyncIterable<unknown>), { objectMode: false }));
@@ -245,7 +274,7 @@ function createApp(options: ControlServerOptions, live: Live, listen: ListenOpti
       }
     });
   }
-  for (const route of ROUTES) register(app, route, options, live);
+  for (const route of ROUTES) register(app, route, options, live, listen !== undefined);
   const version = options.info.status().version;
   app.get("/v1/openapi.json", async () => openApi(version));
   serveLive(app, live, version, listen === undefined || listen.admin);

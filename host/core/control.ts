@@ -311,6 +311,21 @@ export class Control {
     resultOf(this.core.marksLoad(program.length, rules), "load mark rules");
   }
 
+  /** Trace `number` begins: `program` as host/trace/filter compiles it, `rate` records a second at most (0: all). */
+  traceStart(number: number, program: Uint8Array, snap: number, rate: number): void {
+    this.bytes.set(program);
+    resultOf(this.core.traceStart(number, program.length, snap, rate), "trace");
+  }
+
+  traceStop(number: number): void {
+    resultOf(this.core.traceStop(number), "trace");
+  }
+
+  /** Every how manieth new connection is told of; 0 for none. */
+  traceSample(every: number): void {
+    resultOf(this.core.traceSample(every), "trace");
+  }
+
   private clear(): void {
     this.bytes.fill(0, 0, 256);
   }

@@ -48,6 +48,9 @@ export interface Core {
   restoreBegin(): void;
   restoreEntries(length: number, age: number): number;
   restoreFinish(from: number): number;
+  traceStart(number: number, length: number, snap: number, rate: number): number;
+  traceStop(number: number): number;
+  traceSample(every: number): number;
 }
 
 /** The core that was built does not fit this host, or the memory does not fit the core. */

@@ -17,7 +17,7 @@ import * as Snapshot from "../../assembly/layout/snapshot.js";
 import * as Worker from "../../assembly/layout/worker.js";
 import { SETTING_DEFAULTS } from "./settings.js";
 
-/** How many records of each kind; `arena`, `marks` and `rings` are bytes. */
+/** How many records of each kind; `arena`, `marks`, `rings` and `trace` are bytes. */
 export interface Capacities {
   readonly ports: number;
   readonly addresses: number;
@@ -36,6 +36,8 @@ export interface Capacities {
   readonly slots: number;
   readonly marks: number;
   readonly rings: number;
+  /** Bytes of the traces' region: filters, and the ring of what is told. */
+  readonly trace: number;
   /** Full NAT: pairs of local address and server with connections at once. */
   readonly locals: number;
 }
@@ -89,6 +91,7 @@ export function capacitiesOf(options: Partial<Capacities> = {}): Capacities {
     marks: PAGE,
     rings: 0,
     locals: 4096,
+    trace: 1 << 20,
     ...options,
     workers,
     connections,
@@ -131,6 +134,7 @@ export function planMemory(capacities: Capacities): MemoryPlan {
   add("locals", c.locals, Local.SIZE);
   add("state", Snapshot.SIZE, 1);
   add("changed", Math.ceil(c.connections / 64) * 8, 1);
+  add("trace", c.trace, 1);
   add("rings", c.rings, 1, 4096);
   add("slots", c.slots, Slot.SIZE);
   const total = Math.ceil(at / PAGE) * PAGE;
@@ -166,6 +170,7 @@ const HEADER_WORDS: Readonly<Record<string, readonly [number, number | undefined
   counters: [Memory.COUNTERS_BASE, Memory.COUNTERS_CAPACITY],
   wheel: [Memory.WHEEL_BASE, Memory.WHEEL_CAPACITY],
   locals: [Memory.LOCALS_BASE, Memory.LOCALS_CAPACITY],
+  trace: [Memory.TRACE_BASE, Memory.TRACE_CAPACITY],
   rings: [Memory.RINGS_BASE, Memory.RINGS_CAPACITY],
   state: [Memory.STATE_BASE, Memory.STATE_CAPACITY],
   changed: [Memory.CHANGED_BASE, Memory.CHANGED_CAPACITY],

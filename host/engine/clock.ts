@@ -6,6 +6,8 @@ export interface Clock {
   ticks(): number;
   /** Milliseconds since midnight UTC (ICMP and IP timestamps). */
   dayMs(): number;
+  /** Milliseconds since 1970 of what ticks() last said, to the microsecond. */
+  epochMs(): number;
 }
 
 const DAY_MS = 86_400_000;
@@ -14,6 +16,7 @@ const DAY_MS = 86_400_000;
 export class SystemClock implements Clock {
   /** performance.now() counts from the start of its thread, hrtime from the start of the machine. */
   private readonly origin = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+  private now = 0;
 
   ticks(): number {
     return this.ticksAt(performance.now());
@@ -21,7 +24,12 @@ export class SystemClock implements Clock {
 
   /** The tick of a reading of this thread's performance.now(). */
   ticksAt(now: number): number {
+    this.now = now;
     return Math.floor((now + this.origin) / TICK_MS) >>> 0;
+  }
+
+  epochMs(): number {
+    return performance.timeOrigin + this.now;
   }
 
   dayMs(): number {
@@ -33,11 +41,14 @@ export class SystemClock implements Clock {
 export class VirtualClock implements Clock {
   /** Milliseconds since the clock was made. */
   nowMs = 0;
+  /** Milliseconds since 1970 that nowMs counts from. */
+  readonly epoch: number;
   private readonly start: number;
 
   /** `start` is the tick to begin at; near the end of u32 it makes ticks wrap. */
-  constructor(start = 1000) {
+  constructor(start = 1000, epoch = 0) {
     this.start = start;
+    this.epoch = epoch;
   }
 
   ticks(): number {
@@ -45,6 +56,10 @@ export class VirtualClock implements Clock {
   }
 
   dayMs(): number {
-    return this.nowMs % DAY_MS;
+    return Math.floor(this.epochMs()) % DAY_MS;
+  }
+
+  epochMs(): number {
+    return this.epoch + this.nowMs;
   }
 }

@@ -50,6 +50,8 @@ export interface EngineOptions {
 const LINK_HEADER = 14;
 /** How often breaths are looked for. */
 const BREATH_POLL_MS = 5;
+/** Ring of traces: some hundred super-frames, or tens of thousands of headers. Untouched pages cost nothing. */
+const TRACE_BYTES = 16 << 20;
 const NO_MAC = "00:00:00:00:00:00";
 
 export class Engine {
@@ -69,7 +71,7 @@ export class Engine {
     this.options = options;
     const { workers, maxConnections: connections } = options;
     const rings = options.io === "rw" ? 0 : workers * Uring.SIZE;
-    const plan = planMemory(capacitiesOf({ workers, connections, rings }));
+    const plan = planMemory(capacitiesOf({ workers, connections, rings, trace: TRACE_BYTES }));
     this.memory = createMemory(plan, { forward: options.forward, now: this.clock.ticks() });
     // Frames lie 68 KiB apart: with small pages each one would cost the processor a walk through the page tables.
     native.madvise(native.addressOf(new Uint8Array(this.memory.buffer)), plan.total, native.MADV_HUGEPAGE);

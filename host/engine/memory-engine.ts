@@ -33,6 +33,8 @@ export interface MemoryEngineConfig {
   readonly seed?: number;
   /** Tick that the clock starts at. */
   readonly start?: number;
+  /** Milliseconds since 1970 at that tick. */
+  readonly epoch?: number;
   readonly ipvs?: LocalIpvsOptions;
   /** Of the core, when it is not the built one. */
   readonly module?: WebAssembly.Module;
@@ -74,7 +76,7 @@ export class MemoryEngine {
   private emitted: Emitted[] = [];
 
   constructor(config: MemoryEngineConfig) {
-    this.clock = new VirtualClock(config.start);
+    this.clock = new VirtualClock(config.start, config.epoch);
     const plan = planMemory(capacitiesOf({ ...CAPACITIES, ...config.capacities }));
     this.memory = createMemory(plan, {
       forward: config.forward ?? true,
@@ -129,6 +131,7 @@ export class MemoryEngine {
     do {
       this.receive();
       view.setUint32(Memory.LAYOUT_BASE + Memory.DAY_MS, this.clock.dayMs(), true);
+      view.setFloat64(this.queue + Worker.CLOCK, this.clock.epochMs(), true);
       const count = this.core.run(0, this.clock.ticks()) >>> 0;
       for (let n = 0; n < count; n++) this.send(view.getUint32(this.queue + Worker.SEND + 4 * n, true));
       // What a full send queue left behind is taken up by the next turn.

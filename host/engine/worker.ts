@@ -53,6 +53,7 @@ export type WorkerMessage =
 
 /** A worker that trapped this often goes on only to trap again: somebody must start afresh. */
 const TRAPS_MOST = 64;
+const TRACE_ON = (Memory.LAYOUT_BASE + Memory.TRACE_ON) >>> 2;
 const STARVED = "traps of the core have cost every frame slot";
 /** The longest sleep: a clock that somebody watches must not stand still. */
 const SLEEP_MOST = 1000;
@@ -62,6 +63,7 @@ export class WorkerLoop {
   private readonly say: (message: WorkerMessage) => void;
   private readonly clock = new SystemClock();
   private readonly words: Uint32Array;
+  private readonly view: DataView;
   private readonly record: number;
   private readonly events: TransportEvents = {
     sendFailed: (port) => this.core.sendFailed(port),
@@ -80,6 +82,7 @@ export class WorkerLoop {
     this.say = say;
     this.core = instantiate(config.memory, config.module);
     this.words = new Uint32Array(config.memory.buffer);
+    this.view = new DataView(config.memory.buffer);
     this.record = this.header(Memory.WORKERS_BASE) + config.index * Worker.SIZE;
     this.meter = new BreathMeter(this.words, this.record);
   }
@@ -181,6 +184,7 @@ export class WorkerLoop {
     transport.idleSince = 0;
     this.began = now;
     const tick = this.clock.ticksAt(now);
+    if (this.words[TRACE_ON] !== 0) this.view.setFloat64(this.record + Worker.CLOCK, this.clock.epochMs(), true);
     if (tick !== this.tick) {
       this.tick = tick;
       Atomics.store(this.words, (Memory.LAYOUT_BASE + Memory.DAY_MS) >>> 2, this.clock.dayMs());

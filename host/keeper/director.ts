@@ -16,6 +16,7 @@ import { Marks } from "../marks/marks.js";
 import { type ProcfsSource, ProcfsWriter } from "../metrics/procfs.js";
 import * as native from "../port/native.js";
 import { StateWriter } from "../state/writer.js";
+import { Tracer } from "../trace/tracer.js";
 import { observed, TABLE_CHANGES, withHeld } from "./changes.js";
 import { EngineInfo } from "./info.js";
 import type { Start, ToDirector, ToKeeper } from "./messages.js";
@@ -177,6 +178,8 @@ async function start(message: Start): Promise<void> {
   };
   const counted = { restarts: message.restarts, reloads: { applied: 0, refused: 0 } };
   reloaded = (result) => counted.reloads[result]++;
+  const portNames = ports.map(({ name, kind }) => ({ name, link: kind === "tap" }));
+  const tracer = new Tracer(engine.control, engine.memory, portNames);
   const info: EngineInfo = new EngineInfo(engine, config, ports, version, marks, {
     health: () => failover.health(),
     tables: whole,
@@ -187,6 +190,7 @@ async function start(message: Start): Promise<void> {
     },
     reload: askForReload,
     counted,
+    tracer: () => tracer,
   });
   const procfs =
     config.procfs === undefined
@@ -228,6 +232,7 @@ async function start(message: Start): Promise<void> {
     failover.close();
     report.close();
     await procfs?.close();
+    tracer.close();
     await Promise.all([serving.then((server) => server.close()).catch(() => {}), engine.stop()]);
     if (writer === undefined) return;
     latest = await saved();

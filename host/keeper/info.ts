@@ -23,6 +23,7 @@ import { IpvsError, type Stats } from "../ipvs/model.js";
 import type { Marks } from "../marks/marks.js";
 import type { MetricsSource } from "../metrics/metrics.js";
 import type { ProcessCounts, ProcessMetrics } from "../metrics/process-metrics.js";
+import type { TraceSource } from "../trace/model.js";
 import { DeviceCounters } from "./device-counters.js";
 
 const OFFLOADS: ReadonlyArray<readonly [string, number]> = [
@@ -36,7 +37,7 @@ const EINVAL = 22;
 const ENOENT = 2;
 
 /** What is known of the director beside its tables. */
-export interface Surroundings extends Pick<DirectorInfo, "health" | "tables" | "configuration" | "reload"> {
+export interface Surroundings extends Pick<DirectorInfo, "health" | "tables" | "configuration" | "reload" | "tracer"> {
   /** What the process counts itself. */
   readonly counted: ProcessCounts;
 }
@@ -55,6 +56,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
   readonly tables: DirectorInfo["tables"];
   readonly configuration: DirectorInfo["configuration"];
   readonly reload: DirectorInfo["reload"];
+  readonly tracer: () => TraceSource;
 
   constructor(
     engine: Engine,
@@ -69,6 +71,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
     this.configuration = surroundings.configuration;
     this.reload = surroundings.reload;
     this.counted = surroundings.counted;
+    this.tracer = surroundings.tracer;
     this.engine = engine;
     this.markRules = markRules;
     this.config = config;

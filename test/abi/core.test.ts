@@ -12,6 +12,7 @@ const EXPORTS = [
   "neighbourAdd neighbourRemove neighbourFlush marksPut marksLoad",
   "snapshotServers snapshotServices snapshotAddresses snapshotConnections snapshotChanged snapshotTimers noteChanges",
   "restoreBegin restoreEntries restoreFinish",
+  "neighbourAdd neighbourRemove neighbourFlush marksPut marksLoad traceStart traceStop traceSample",
 ]
   .join(" ")
   .split(" ");

@@ -8,6 +8,7 @@ import type { DirectorInfo } from "../../host/control/director-info.js";
 import { type ControlServer, createControlServer } from "../../host/control/server.js";
 import type { MemoryEngine } from "../../host/engine/memory-engine.js";
 import type { Marks } from "../../host/marks/marks.js";
+import { Tracer } from "../../host/trace/tracer.js";
 
 export interface Outcome {
   readonly status: number;
@@ -104,6 +105,7 @@ function infoOf(engine: MemoryEngine, marks: Marks): DirectorInfo {
     settings: () => ({}),
     marks: () => ({ rules: marks.text(), count: marks.count() }),
     setMarks: (text, how) => (how === "replace" ? marks.replace(text) : marks.apply(text)),
+    tracer: () => new Tracer(engine.control, engine.memory, []),
     health: () => [],
     workers: () => engine.ipvs.tables.workers(),
     occupancy: () => engine.ipvs.tables.occupancy(),

@@ -58,8 +58,8 @@ async function wlvs(...argv: string[]): Promise<{ status: number; out: string; e
   return { status: await runCli(argv, context), out, err };
 }
 
-const NOT_BUILT = ["replay", "upgrade", "trace"];
-const BUILT = ["run", "lab", "status", "doctor", "realserver", "bench", "top"];
+const NOT_BUILT = ["replay", "upgrade"];
+const BUILT = ["run", "lab", "status", "doctor", "realserver", "bench", "top", "trace"];
 
 describe("help", () => {
   it("lists every command", async () => {
@@ -103,6 +103,11 @@ describe("usage errors end with status 2", () => {
     [["lab", "nat", "--server", "apache"], "wlvs: lab --server: builtin or nginx, not 'apache'\n"],
     [["lab", "nat", "--requests", "0"], /^wlvs: option '--requests <n>' argument '0' is invalid/],
     [["lab", "nat", "--servers", "101"], /It takes a number from 1 to 100\./],
+    [["trace", "tcp", "and"], "wlvs: filter, character 8: a condition is missing\n"],
+    [["trace", "--count", "0"], "wlvs: --count 0: a number from 1 to 9007199254740991 is wanted\n"],
+    [["trace", "--snap", "70000"], "wlvs: --snap 70000: a number from 0 to 65565 is wanted\n"],
+    [["trace", "--sample", "2"], "wlvs: --sample is for --connections\n"],
+    [["trace", "--connections", "tcp"], "wlvs: --connections takes no filter\n"],
     [["realserver", "dr"], "wlvs: required option '--vip <address>' not specified (see 'wlvs realserver --help')\n"],
     [["realserver", "nat", "--vip", "192.168.4.133"], "wlvs: realserver: dr or tun, not 'nat'\n"],
     [["realserver", "dr", "--vip", "192.168.4"], "wlvs: realserver --vip: not an address: 192.168.4\n"],

@@ -185,6 +185,9 @@ export class FakeInfo implements DirectorInfo {
     yield "# HELP wlvs_frames_in_total Frames.\n# TYPE wlvs_frames_in_total counter\n";
     yield "wlvs_frames_in_total 1234\n";
   }
+  tracer(): never {
+    throw new IpvsError("EOPNOTSUPP", 95, "nothing to trace here");
+  }
   tables() {
     return Promise.resolve([]);
   }

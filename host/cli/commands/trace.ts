@@ -1,0 +1,125 @@
+/** `wlvs trace`: what the director decides, frame by frame, as it happens. */
+import type { Command } from "commander";
+import { LvsError, usage } from "../../errors.js";
+import { IpvsError } from "../../ipvs/model.js";
+import { FilterError, parseFilter } from "../../trace/filter.js";
+import type { ConnectionEvent } from "../../trace/model.js";
+import { SAMPLE_MOST, SNAP_MOST } from "../../trace/tracer.js";
+import type { CliContext } from "../context.js";
+import { count } from "../format.js";
+import { examples } from "../help.js";
+
+interface Options {
+  readonly count?: number;
+  readonly json?: boolean;
+  readonly snap?: number;
+  readonly rate?: number;
+  readonly connections?: boolean;
+  readonly sample?: number;
+}
+
+const EXAMPLES = `
+wlvs trace                                        every frame, at most 1000 a second
+wlvs trace tcp port 80 and host 192.168.4.132     tcpdump's words: host, net, port, src, dst, tcp, arp, and, or, not
+wlvs trace verdict drop                           and the director's: verdict, reason, service, server, dev, in, out,
+wlvs trace service 192.168.4.133:80 and new       made, new, mark
+wlvs trace --connections --sample 100             one of a hundred connections: when it begins and how it ended`;
+
+function integer(flag: string, least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= least && value <= most)) throw usage(`${flag} ${text}: a number from ${least} to ${most} is wanted`);
+    return value;
+  };
+}
+
+export function register(program: Command, context: CliContext): void {
+  const command = program
+    .command("trace")
+    .summary("show what happens to frames")
+    .description(
+      "Shows what the running director decides about frames, and why, as it happens. A filter is looked at for a frame " +
+        "as it came and as it left; either will do. Ends with Ctrl-C, or after --count.",
+    )
+    .argument("[filter...]", "which frames, in a subset of tcpdump's language (docs/trace.md)")
+    .option("-c, --count <n>", "end after so many", integer("--count", 1, Number.MAX_SAFE_INTEGER))
+    .option("--json", "one JSON document a line")
+    .option("--snap <bytes>", "so much of a frame, in JSON (256)", integer("--snap", 0, SNAP_MOST))
+    .option("--rate <n>", "so many a second at most, 0 for all (1000)", integer("--rate", 0, 0xffffffff))
+    .option("--connections", "connections that begin and end, instead of frames, as JSON lines")
+    .option("--sample <n>", "with --connections: one of so many (1)", integer("--sample", 1, SAMPLE_MOST));
+  examples(command, EXAMPLES.trim());
+  command.action((words: string[], options: Options) => trace(words.join(" "), options, context));
+}
+
+async function trace(filter: string, options: Options, context: CliContext): Promise<void> {
+  if (options.sample !== undefined && !options.connections) throw usage("--sample is for --connections");
+  if (options.connections && filter !== "") throw usage("--connections takes no filter");
+  try {
+    parseFilter(filter);
+  } catch (error) {
+    if (error instanceof FilterError) throw usage(error.message);
+    throw error;
+  }
+  const stop = new AbortController();
+  const onSignal = () => stop.abort();
+  process.once("SIGINT", onSignal);
+  process.once("SIGTERM", onSignal);
+  try {
+    await (options.connections
+      ? connections(options, context, stop.signal)
+      : frames(filter, options, context, stop.signal));
+  } catch (error) {
+    // A port that the filter names is only known there.
+    if (error instanceof IpvsError && error.code === "EINVAL") throw usage(error.message);
+    if (error instanceof IpvsError) throw new LvsError("ERR_LVS_DIRECTOR", error.message, error);
+    throw error;
+  } finally {
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+  }
+}
+
+async function frames(filter: string, options: Options, context: CliContext, signal: AbortSignal): Promise<void> {
+  const director = await context.director();
+  const { count: most, snap, rate } = options;
+  const query = {
+    filter,
+    notices: 1,
+    ...(most !== undefined && { count: most }),
+    ...(snap !== undefined && { snap }),
+    ...(rate !== undefined && { rate }),
+  };
+  let lost = 0;
+  let limited = 0;
+  for await (const record of director.trace(query, signal)) {
+    lost += record.lost ?? 0;
+    limited += record.limited ?? 0;
+    if ("notice" in record) continue;
+    const line = options.json ? JSON.stringify(record) : `${clock(record.time)} ${record.text}`;
+    context.stdout.write(`${line}\n`);
+  }
+  if (limited > 0)
+    context.stderr.write(`wlvs: ${count(limited)} more were over the rate: give --rate N, or a narrower filter\n`);
+  if (lost > 0) context.stderr.write(`wlvs: ${count(lost)} more were lost: they came faster than they could be told\n`);
+}
+
+async function connections(options: Options, context: CliContext, signal: AbortSignal): Promise<void> {
+  const director = await context.director();
+  const query = { sample: options.sample ?? 1, ...(options.count !== undefined && { count: options.count }) };
+  let lost = 0;
+  for await (const event of director.events(query, signal)) {
+    lost += event.lost ?? 0;
+    context.stdout.write(`${JSON.stringify(event satisfies ConnectionEvent)}\n`);
+  }
+  if (lost > 0)
+    context.stderr.write(`wlvs: ${count(lost)} events were lost: they came faster than they could be told\n`);
+}
+
+/** 15:04:05.123456, as tcpdump has it. */
+function clock(time: number): string {
+  const date = new Date(time);
+  const two = (value: number) => `${value}`.padStart(2, "0");
+  const micros = Math.floor((time % 1000) * 1000 + 0.5);
+  return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${`${Math.min(micros, 999_999)}`.padStart(6, "0")}`;
+}
