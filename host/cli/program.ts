@@ -44,7 +44,11 @@ const ENTRIES: readonly Entry[] = [
   },
   { name: "reload", summary: "read the configuration again", load: () => import("./commands/reload.js") },
   { name: "drain", summary: "let a real server finish, and no more", load: () => import("./commands/drain.js") },
-  { name: "upgrade", summary: "replace the running director by this version" },
+  {
+    name: "upgrade",
+    summary: "replace the running director by this version",
+    load: () => import("./commands/upgrade.js"),
+  },
   { name: "trace", summary: "show what happens to frames", load: () => import("./commands/trace.js") },
   {
     name: "proc",

@@ -34,6 +34,7 @@ import type {
   RouteInfo,
   ServerHealth,
   Settings,
+  UpgradeResult,
   WorkerInfo,
 } from "./director-info.js";
 import { serverKey, serviceKey } from "./keys.js";
@@ -170,6 +171,10 @@ export class RemoteIpvs implements Ipvs {
 
   configuration(): Promise<ConfigurationInfo> {
     return this.call("GET", "/v1/configuration");
+  }
+
+  upgrade(): Promise<UpgradeResult> {
+    return this.call("POST", "/v1/upgrade");
   }
 
   reload(): Promise<ReloadResult> {

@@ -147,6 +147,17 @@ export interface ConfigurationInfo {
   readonly refused?: { readonly at: string; readonly message: string } | undefined;
 }
 
+/** A director took another's place. */
+export interface UpgradeResult {
+  /** The one that runs now. */
+  readonly pid: number;
+  readonly version: string;
+  /** Connections that it took over. */
+  readonly connections: number;
+  /** For how long no frame was forwarded, in milliseconds: they waited in the devices' queues. */
+  readonly pause: number;
+}
+
 export interface ReloadResult {
   /** What changed, a line each; changes of the tables as ipvsadm's command lines. */
   readonly changes: readonly string[];
@@ -178,4 +189,6 @@ export interface DirectorInfo {
   configuration(): Promise<ConfigurationInfo>;
   /** Reads the configuration again. Throws an IpvsError, EINVAL, with all that is wrong in it, a line each. */
   reload(): Promise<ReloadResult>;
+  /** Puts a new director, of the code that is on the disk now, in the place of the running one. */
+  upgrade(): Promise<UpgradeResult>;
 }

@@ -274,6 +274,13 @@ export const ROUTES: readonly Route[] = [
     handle: ({ info }) => info.reload(),
   },
   {
+    method: "POST",
+    path: "/v1/upgrade",
+    summary: "Puts a new director in the place of the running one; connections go on",
+    response: schema.upgradeResult,
+    handle: ({ info }) => info.upgrade(),
+  },
+  {
     method: "GET",
     path: "/v1/counters",
     summary: "How frames ended: verdicts, and the reasons of drops",

@@ -206,6 +206,13 @@ export const configurationInfo = z.object({
   drift: z.array(z.string()),
   refused: z.object({ at: z.string(), message: z.string() }).optional(),
 });
+export const upgradeResult = z.object({
+  pid: z.int(),
+  version: z.string(),
+  connections: z.int(),
+  pause: z.number(),
+});
+
 export const reloadResult = z.object({ changes: z.array(z.string()), restart: z.array(z.string()) });
 export const counterInfo = z.object({
   framesIn: counter,

@@ -42,6 +42,8 @@ export interface ControlServer {
   /** Where it listens on TCP, when it does; the port is the real one if 0 was asked for. */
   readonly tcp: { readonly host: string; readonly port: number } | undefined;
   close(): Promise<void>;
+  /** Takes no more requests, but answers those that it has; close() then has nothing to cut off. */
+  drain(): Promise<void>;
 }
 
 const BODY_LIMIT = 256 * 1024;
@@ -425,6 +427,9 @@ export async function createControlServer(options: ControlServerOptions): Promis
   }
   return {
     tcp,
+    drain: async () => {
+      await Promise.all([app.close(), tcpApp?.close()]);
+    },
     close: async () => {
       live.close();
       await Promise.all([closing(app.server), tcpApp && closing(tcpApp.server)]);

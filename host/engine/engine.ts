@@ -14,6 +14,7 @@ import { SystemClock } from "./clock.js";
 import type { Queue } from "./transport.js";
 import {
   CONTROL_BREATHS,
+  CONTROL_GO,
   CONTROL_STOP,
   CONTROL_WORDS,
   type Io,
@@ -54,6 +55,17 @@ const BREATH_POLL_MS = 5;
 const TRACE_BYTES = 16 << 20;
 const NO_MAC = "00:00:00:00:00:00";
 
+interface WorkerThread {
+  readonly thread: Thread;
+  readonly eventfd: number;
+  readonly control: Int32Array;
+  /** Waits for its first breath; has taken it; touches no frame any more; is gone. */
+  readonly prepared: Promise<void>;
+  readonly started: Promise<void>;
+  readonly idle: Promise<void>;
+  readonly ended: Promise<void>;
+}
+
 export class Engine {
   readonly memory: WebAssembly.Memory;
   readonly control: Control;
@@ -61,7 +73,7 @@ export class Engine {
   readonly clock = new SystemClock();
   private readonly options: EngineOptions;
   private readonly records: readonly number[];
-  private readonly threads: Array<{ thread: Thread; eventfd: number; control: Int32Array; ended: Promise<void> }> = [];
+  private readonly threads: WorkerThread[] = [];
   /** What an eventfd is written. */
   private readonly one = new BigUint64Array(new ArrayBuffer(8)).fill(1n);
   private stopping = false;
@@ -106,18 +118,37 @@ export class Engine {
     return this.movedBy;
   }
 
+  /** Starts the workers, but lets none touch a frame before start(). Resolves when they only wait for that. */
+  async prepare(): Promise<void> {
+    this.stopping = false;
+    for (let index = 0; index < this.options.workers; index++) this.startWorker(index, true);
+    await Promise.all(this.threads.map(({ prepared }) => prepared));
+  }
+
   /** Starts the workers; resolves when every one of them has taken its first breath. */
   async start(): Promise<void> {
-    const ready: Promise<void>[] = [];
-    for (let index = 0; index < this.options.workers; index++) ready.push(this.startWorker(index));
-    await Promise.all(ready);
+    this.stopping = false;
+    if (this.threads.length === 0) {
+      for (let index = 0; index < this.options.workers; index++) this.startWorker(index, false);
+    }
+    for (const { control } of this.threads) {
+      Atomics.store(control, CONTROL_GO, 1);
+      Atomics.notify(control, CONTROL_GO);
+    }
+    await Promise.all(this.threads.map(({ started }) => started));
+  }
+
+  /** Asks the workers to end; resolves when no frame is touched any more, before the threads have gone. */
+  async halt(): Promise<void> {
+    this.stopping = true;
+    for (const { control } of this.threads) Atomics.store(control, CONTROL_STOP, 1);
+    this.wake();
+    await Promise.all(this.threads.map(({ idle }) => idle));
   }
 
   /** Asks the workers to end and waits for them; they are never terminated. */
   async stop(): Promise<void> {
-    this.stopping = true;
-    for (const { control } of this.threads) Atomics.store(control, CONTROL_STOP, 1);
-    this.wake();
+    await this.halt();
     await Promise.all(this.threads.map(({ ended }) => ended));
     for (const { eventfd } of this.threads) native.close(eventfd);
     this.threads.length = 0;
@@ -148,7 +179,7 @@ export class Engine {
     log.info({ event: "engine.io", io: this.movedBy, asked }, why === undefined ? how : `${how}: ${why}`);
   }
 
-  private startWorker(index: number): Promise<void> {
+  private startWorker(index: number, hold: boolean): void {
     const { ports, log } = this.options;
     const eventfd = native.eventfd(0, native.EFD_NONBLOCK | native.EFD_CLOEXEC);
     if (eventfd < 0) throw new LvsError("ERR_LVS_DIRECTOR", `eventfd: ${errnoText(native.errno())}`);
@@ -174,39 +205,73 @@ export class Engine {
       control,
       spin: this.options.spin,
       io: this.options.io,
+      hold,
     };
     const thread = new Thread(new URL(`./worker${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url), {
       name: `wlvs-worker-${index}`,
       workerData: config,
     });
-    return new Promise((started, failed) => {
-      const ended = new Promise<void>((resolve) => {
-        thread.once("exit", () => {
-          resolve();
-          if (!this.stopping) this.options.fatal(new Error(`worker ${index} ended`));
-        });
-      });
-      this.threads.push({ thread, eventfd, control, ended });
-      thread.once("error", (error) => {
-        failed(error);
-        this.options.fatal(error instanceof Error ? error : new Error(String(error)));
-      });
-      thread.on("message", (message: WorkerMessage) => {
-        if (message.type === "ready") {
-          this.movedBy = message.io;
-          if (index === 0) this.tellIo(message.why);
-          started();
-        } else if (message.type === "refused") {
-          this.stopping = true;
-          failed(new LvsError("ERR_LVS_DIRECTOR", `--io uring: ${message.why}`));
-        } else if (message.type === "trap")
-          log.error({ event: "engine.trap", worker: index, traps: message.traps }, message.message);
-        else if (message.type === "queue-failed")
-          log.error({ event: "port.failed", port: message.port }, `cannot read: ${message.reason}`);
-        else log.info({ event: "port.recovered", port: message.port }, "reads again");
-      });
+    const started = withResolvers();
+    const prepared = withResolvers();
+    const idle = withResolvers();
+    const ended = withResolvers();
+    const failed = (error: unknown) => {
+      prepared.reject(error);
+      started.reject(error);
+    };
+    this.threads.push({
+      thread,
+      eventfd,
+      control,
+      started: started.promise,
+      prepared: prepared.promise,
+      idle: idle.promise,
+      ended: ended.promise,
+    });
+    thread.once("exit", () => {
+      idle.resolve();
+      ended.resolve();
+      if (!this.stopping) this.options.fatal(new Error(`worker ${index} ended`));
+    });
+    thread.once("error", (error) => {
+      failed(error);
+      this.options.fatal(error instanceof Error ? error : new Error(String(error)));
+    });
+    thread.on("message", (message: WorkerMessage) => {
+      if (message.type === "ready") {
+        this.movedBy = message.io;
+        if (index === 0) this.tellIo(message.why);
+        started.resolve();
+      } else if (message.type === "prepared") prepared.resolve();
+      else if (message.type === "ended") idle.resolve();
+      else if (message.type === "refused") {
+        this.stopping = true;
+        failed(new LvsError("ERR_LVS_DIRECTOR", `--io uring: ${message.why}`));
+      } else if (message.type === "trap")
+        log.error({ event: "engine.trap", worker: index, traps: message.traps }, message.message);
+      else if (message.type === "queue-failed")
+        log.error({ event: "port.failed", port: message.port }, `cannot read: ${message.reason}`);
+      else log.info({ event: "port.recovered", port: message.port }, "reads again");
     });
   }
+}
+
+interface Resolvers {
+  readonly promise: Promise<void>;
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/** A promise that others settle; nobody has to look at it. */
+function withResolvers(): Resolvers {
+  let resolve: () => void = () => {};
+  let reject: (error: unknown) => void = () => {};
+  const promise = new Promise<void>((done, failed) => {
+    resolve = done;
+    reject = failed;
+  });
+  promise.catch(() => {});
+  return { promise, resolve, reject };
 }
 
 /** The control instance: a trap in it leaves the lock held and the tables half changed, so nothing may go on after it. */

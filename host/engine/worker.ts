@@ -34,6 +34,8 @@ export interface WorkerConfig {
   /** Words of CONTROL_*. */
   readonly control: Int32Array;
   readonly spin: number;
+  /** Prepares everything, and waits for CONTROL_GO before it touches a frame. */
+  readonly hold?: boolean | undefined;
   /** auto: uring where it can be. */
   readonly io?: "auto" | Io | undefined;
 }
@@ -42,9 +44,15 @@ export interface WorkerConfig {
 export const CONTROL_STOP = 0;
 /** Word of WorkerConfig.control: counts the breaths that were begun, and wraps. */
 export const CONTROL_BREATHS = 1;
+/** Not 0 when a worker that was told to wait may begin. */
+export const CONTROL_GO = 2;
 export const CONTROL_WORDS = 16;
 
 export type WorkerMessage =
+  /** Waits for CONTROL_GO. */
+  | { readonly type: "prepared" }
+  /** Has given its queues back. */
+  | { readonly type: "ended" }
   | { readonly type: "ready"; readonly io: Io /** Why it is not uring. */; readonly why?: string | undefined }
   | { readonly type: "refused"; readonly why: string }
   | { readonly type: "trap"; readonly message: string; readonly traps: number }
@@ -57,6 +65,8 @@ const TRACE_ON = (Memory.LAYOUT_BASE + Memory.TRACE_ON) >>> 2;
 const STARVED = "traps of the core have cost every frame slot";
 /** The longest sleep: a clock that somebody watches must not stand still. */
 const SLEEP_MOST = 1000;
+/** A worker that waits to begin looks this often whether it is to end instead. */
+const HOLD_LOOK_MS = 100;
 
 export class WorkerLoop {
   private readonly config: WorkerConfig;
@@ -94,6 +104,7 @@ export class WorkerLoop {
     if (uring instanceof UringTransport) this.runUring(uring);
     else if (io === "uring") this.say({ type: "refused", why: uring!.message });
     else this.runRw(uring?.message);
+    this.say({ type: "ended" });
   }
 
   /** The ring belongs to this thread: nobody else can make it. */
@@ -121,6 +132,7 @@ export class WorkerLoop {
     const received = (this.record + Worker.RECEIVED_COUNT) >>> 2;
     const supply = (this.record + Worker.SUPPLY_COUNT) >>> 2;
     const idle = (Memory.LAYOUT_BASE + Memory.IDLE_MS) >>> 2;
+    this.hold();
     // The first breath fills the supply of empty slots.
     transport.send(this.breathe(transport));
     for (const fd of config.detached) setQueueAttached(fd, true);
@@ -141,6 +153,7 @@ export class WorkerLoop {
     const { config, words } = this;
     const block = this.header(Memory.RINGS_BASE) + config.index * Uring.SIZE;
     const held = (block + Uring.STATE + Uring.HELD) >>> 2;
+    this.hold();
     for (const fd of config.detached) setQueueAttached(fd, true);
     this.say({ type: "ready", io: "uring" });
     while (Atomics.load(config.control, CONTROL_STOP) === 0) {
@@ -149,6 +162,16 @@ export class WorkerLoop {
     }
     transport.close(() => this.core.endUring(config.index));
     for (const fd of config.detached) setQueueAttached(fd, false);
+  }
+
+  /** Until it may begin, if it was told to wait. */
+  private hold(): void {
+    const { control, hold } = this.config;
+    if (hold !== true) return;
+    this.say({ type: "prepared" });
+    while (Atomics.load(control, CONTROL_GO) === 0 && Atomics.load(control, CONTROL_STOP) === 0) {
+      Atomics.wait(control, CONTROL_GO, 0, HOLD_LOOK_MS);
+    }
   }
 
   /** Runs the core over what was received; how many frames are to be sent. */

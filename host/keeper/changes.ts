@@ -14,8 +14,16 @@ export const TABLE_CHANGES = [
   "setTimeouts",
 ] as const satisfies ReadonlyArray<keyof Ipvs>;
 
-/** The same object; each of these calls is followed by `changed`, and a caller that waits for one waits for both. */
-export function observed<T extends object>(object: T, names: readonly (keyof T)[], changed: () => Promise<void>): T {
+/**
+ * The same object; each of these calls is followed by `changed`, and a caller that waits for one waits for both. It
+ * comes after `may`, which throws where there must be no change.
+ */
+export function observed<T extends object>(
+  object: T,
+  names: readonly (keyof T)[],
+  changed: () => Promise<void>,
+  may: () => void,
+): T {
   const watched = new Set<PropertyKey>(names);
   return new Proxy(object, {
     get(target, name) {
@@ -24,6 +32,7 @@ export function observed<T extends object>(object: T, names: readonly (keyof T)[
       const call = value.bind(target) as (...args: unknown[]) => unknown;
       if (!watched.has(name)) return call;
       return (...args: unknown[]) => {
+        may();
         const result = call(...args);
         if (result instanceof Promise) return result.then((value) => changed().then(() => value));
         void changed();

@@ -1,8 +1,9 @@
 /** The director's process: no privileges, descriptors from the keeper; ends when the keeper does. */
 import { join } from "node:path";
+import { setTimeout as delay, setImmediate as turn } from "node:timers/promises";
 import type { RunConfig, SourcedStep } from "../config/config.js";
 import { diffTables, stepText, tablesOf } from "../config/diff.js";
-import type { ConfigurationInfo, ReloadResult } from "../control/director-info.js";
+import type { ConfigurationInfo, ReloadResult, UpgradeResult } from "../control/director-info.js";
 import { Snapshots } from "../core/snapshot.js";
 import { Engine, type EnginePort } from "../engine/engine.js";
 import { exitStatusOf, LvsError, oneLine } from "../errors.js";
@@ -15,18 +16,23 @@ import { createLog } from "../log.js";
 import { Marks } from "../marks/marks.js";
 import { type ProcfsSource, ProcfsWriter } from "../metrics/procfs.js";
 import * as native from "../port/native.js";
+import { StateReader } from "../state/reader.js";
 import { StateWriter } from "../state/writer.js";
 import { Tracer } from "../trace/tracer.js";
 import { observed, TABLE_CHANGES, withHeld } from "./changes.js";
 import { EngineInfo } from "./info.js";
 import type { Start, ToDirector, ToKeeper } from "./messages.js";
 import { applyConfig } from "./reload.js";
-import { recover, stateText } from "./state.js";
+import { recover, stateText, tablesIn } from "./state.js";
 import { type SavedTables, Throttle, tableOf } from "./tables-report.js";
 import { wantedRoutes } from "./wanted-routes.js";
 
 const SIGTERM = 15;
 const EINVAL = 22;
+const EAGAIN = 11;
+const EBUSY = 16;
+/** How long a director that was replaced goes on answering what it had been asked. */
+const LEAVE_MS = 1000;
 /** A stop that hangs is ended by force. */
 const STOP_MS = 2000;
 
@@ -62,6 +68,12 @@ let stop: () => Promise<void> = async () => {};
 const unrouted = new Map<number, () => void>();
 /** Snapshots that wait for their place, by number. */
 const commits = new Map<number, (problem: string | undefined) => void>();
+/** Upgrades that were asked for here, by number. */
+const upgrades = new Map<number, { done(result: UpgradeResult): void; failed(error: unknown): void }>();
+/** What the keeper is waited for to say. */
+const waiting = new Map<ToDirector["type"], () => void>();
+/** How this director gives its place to another one, or keeps it after all. */
+let successions: Succession | undefined;
 let reloadMarks: (text: string) => void = () => {};
 /** Reloads that were asked for here, by number. */
 const reloads = new Map<number, { done(result: ReloadResult): void; failed(error: unknown): void }>();
@@ -109,7 +121,16 @@ async function start(message: Start): Promise<void> {
   stop = () => engine.stop();
   const snapshots = new Snapshots(engine.control.core, engine.memory);
   const recovery = message.state && recover(message.state.current, config, log, () => tell({ type: "state-refused" }));
-  const tables = message.tables ?? recovery?.tables;
+  let tables = message.tables ?? recovery?.tables;
+  let incoming: StateReader | undefined;
+  if (message.incoming !== undefined) {
+    await engine.prepare();
+    tell({ type: "prepared" });
+    await told("take");
+    incoming = new StateReader(message.incoming);
+    tables = tablesFrom(incoming);
+    incoming.take(snapshots);
+  }
   configure(engine, config, ports);
   for (const step of tables === undefined ? config.steps : stepsOf(tables)) await apply(engine.ipvs, step);
   const marks = new Marks(
@@ -129,17 +150,40 @@ async function start(message: Start): Promise<void> {
   for (const [name, value] of tables?.settings ?? []) engine.control.setting(name, value);
   const timeouts = tables?.timeouts ?? config.timeouts;
   if (timeouts !== undefined) await engine.ipvs.setTimeouts(timeouts);
-  recovery?.restore(snapshots);
+  let taken = 0;
+  if (incoming === undefined) recovery?.restore(snapshots);
+  else {
+    tell({ type: "taken" });
+    await told("begin");
+    const late = tablesFrom(incoming);
+    for (const step of diffTables(tables?.services ?? [], late.services)) {
+      await apply(engine.ipvs, { from: "the tables of the director before", step });
+    }
+    for (const [name, value] of late.settings) engine.control.setting(name, value);
+    await engine.ipvs.setTimeouts(late.timeouts);
+    if (late.marks !== tables?.marks) marks.replace(late.marks);
+    taken = incoming.restore(snapshots).connections;
+  }
+  /** The tables have been handed over: changes would be lost. */
+  let frozen = false;
+  const mayChange = () => {
+    if (frozen) throw new IpvsError("EBUSY", EBUSY, "the director is being replaced: ask again");
+  };
   const failover = new Failover(engine.ipvs, log);
   await failover.configure(config.health ?? []);
   learn = (news, tallies) => {
     failover.count(tallies);
-    if (news.length > 0) void failover.learn(news);
+    // The next one is told of it, too.
+    if (news.length > 0 && !frozen) void failover.learn(news);
   };
   const passive = new Passive(engine.ipvs, (news) => void failover.learn(news));
   passive.configure(config.health ?? []);
   await engine.start();
   breathing = () => engine.breathing(BREATH_MS);
+  if (incoming !== undefined) {
+    tell({ type: "moving", connections: taken });
+    await told("alone");
+  }
   const led = config.ports.some(({ routes }) => routes === "auto");
   const whole = async () => failover.whole(await engine.ipvs.services());
   const leadHere = () => askForRoutes({ services: whole }, config);
@@ -189,6 +233,7 @@ async function start(message: Start): Promise<void> {
       return { file: config.file, drift, ...configured };
     },
     reload: askForReload,
+    upgrade: askForUpgrade,
     counted,
     tracer: () => tracer,
   });
@@ -201,8 +246,8 @@ async function start(message: Start): Promise<void> {
   const serve = async () => {
     const { createControlServer } = await import("../control/server.js");
     return createControlServer({
-      ipvs: observed(withHeld(engine.ipvs, failover), TABLE_CHANGES, changed),
-      info: observed(info, ["setSetting", "setMarks"], changed),
+      ipvs: observed(withHeld(engine.ipvs, failover), TABLE_CHANGES, changed, mayChange),
+      info: observed(info, ["setSetting", "setMarks"], changed, mayChange),
       socketPath: config.socket,
       fd: message.socketFd,
       listen: config.listen,
@@ -221,12 +266,48 @@ async function start(message: Start): Promise<void> {
   const early = config.listen === undefined;
   if (early) ready();
   const serving = serve();
-  if (message.state !== undefined) {
+  const text = () => stateText(latest!, config);
+  const files = message.state && { ...message.state, commit: askToCommit };
+  const keep = async () => {
+    if (files === undefined) return;
     latest = await saved();
-    const files = { ...message.state, commit: askToCommit };
-    writer = new StateWriter({ snapshots, files, log, text: () => stateText(latest!, config) });
+    writer = new StateWriter({ snapshots, files, log, text });
     void writer.start();
-  }
+  };
+  await keep();
+  let outgoing: StateWriter | undefined;
+  successions = {
+    copy: async () => {
+      await writer?.pause();
+      writer = undefined;
+      latest = await saved();
+      const memory = { current: -1, spare: message.outgoing, commit: async () => {} };
+      outgoing = new StateWriter({ snapshots, files: memory, log, text });
+      await outgoing.start();
+      if (outgoing.status.failed !== undefined) throw new Error(outgoing.status.failed);
+    },
+    handOver: async () => {
+      frozen = true;
+      await engine.halt();
+      latest = await saved();
+      await outgoing?.close();
+      if (outgoing?.status.failed !== undefined) throw new Error(outgoing.status.failed);
+    },
+    resume: async () => {
+      await outgoing?.pause();
+      outgoing = undefined;
+      if (frozen) {
+        await engine.stop();
+        await engine.start();
+      }
+      frozen = false;
+      if (writer === undefined) await keep();
+    },
+    leave: async () => {
+      const server = await serving;
+      await server.drain();
+    },
+  };
   stop = async () => {
     passive.close();
     failover.close();
@@ -325,6 +406,69 @@ function refuseReload(message: string, number: number | undefined): void {
   reloads.delete(number);
 }
 
+interface Succession {
+  /** Writes all tables, and goes on writing what changes. */
+  copy(): Promise<void>;
+  /** Stops, and writes the rest. */
+  handOver(): Promise<void>;
+  /** Goes on as if nothing had been. */
+  resume(): Promise<void>;
+  /** Takes no requests any more; resolves when all have been answered. */
+  leave(): Promise<void>;
+}
+
+/** Resolves when the keeper says so. */
+function told(type: ToDirector["type"]): Promise<void> {
+  return new Promise((resolve) => waiting.set(type, resolve));
+}
+
+/** What the director before has written of its services. */
+function tablesFrom(reader: StateReader): SavedTables {
+  const found = reader.look();
+  const problem = "refused" in found ? found.refused : found.unfit;
+  const tables = "refused" in found ? undefined : tablesIn(found.text);
+  if (problem === undefined && tables !== undefined) return tables;
+  throw new LvsError("ERR_LVS_TABLES", `the tables of the running director do not fit: ${problem ?? "no services"}`);
+}
+
+/** Has the keeper put another director in the place of this one. */
+function askForUpgrade(): Promise<UpgradeResult> {
+  const number = ++asked;
+  return new Promise((done, failed) => {
+    upgrades.set(number, { done, failed });
+    tell({ type: "upgrade", number });
+  });
+}
+
+/** A step of another director's way into this one's place. */
+function succeed(step: "copied" | "handed", work: Promise<void> | undefined): void {
+  if (work === undefined) tell({ type: "unable", problem: "this director has not come up itself yet" });
+  else
+    work.then(
+      () => tell({ type: step }),
+      (error) => tell({ type: "unable", problem: oneLine(error) }),
+    );
+}
+
+function goOn(number: number, problem: string): void {
+  const answer = () => {
+    upgrades.get(number)?.failed(new IpvsError("EAGAIN", EAGAIN, problem));
+    upgrades.delete(number);
+  };
+  if (successions === undefined) answer();
+  else successions.resume().then(answer, fail);
+}
+
+/** Another one is in this one's place: whoever asked for it hears so, and this one ends. */
+async function leave(number: number, result: UpgradeResult): Promise<void> {
+  // Whoever asks something after that answer asks the other one.
+  const drained = successions?.leave();
+  await turn();
+  upgrades.get(number)?.done(result);
+  await Promise.race([drained, delay(LEAVE_MS)]);
+  end(0);
+}
+
 /** Has the keeper put the spare state file in the place of the current one. */
 async function askToCommit(): Promise<void> {
   const number = ++asked;
@@ -407,7 +551,14 @@ process.on("message", (message: ToDirector) => {
   else if (message.type === "config") takeConfig(message.config, message.number);
   else if (message.type === "refused") refuseReload(message.message, message.number);
   else if (message.type === "alive") void showLife();
-  else if (message.type === "committed") {
+  else if (message.type === "copy") succeed("copied", successions?.copy());
+  else if (message.type === "hand-over") succeed("handed", successions?.handOver());
+  else if (message.type === "resume") goOn(message.number, message.problem);
+  else if (message.type === "leave") void leave(message.number, message.result);
+  else if (message.type === "take" || message.type === "begin" || message.type === "alone") {
+    waiting.get(message.type)?.();
+    waiting.delete(message.type);
+  } else if (message.type === "committed") {
     commits.get(message.number)?.(message.problem);
     commits.delete(message.number);
   } else if (message.type === "routed") unrouted.get(message.number)?.();

@@ -37,7 +37,8 @@ const EINVAL = 22;
 const ENOENT = 2;
 
 /** What is known of the director beside its tables. */
-export interface Surroundings extends Pick<DirectorInfo, "health" | "tables" | "configuration" | "reload" | "tracer"> {
+export interface Surroundings
+  extends Pick<DirectorInfo, "health" | "tables" | "configuration" | "reload" | "upgrade" | "tracer"> {
   /** What the process counts itself. */
   readonly counted: ProcessCounts;
 }
@@ -57,6 +58,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
   readonly configuration: DirectorInfo["configuration"];
   readonly reload: DirectorInfo["reload"];
   readonly tracer: () => TraceSource;
+  readonly upgrade: DirectorInfo["upgrade"];
 
   constructor(
     engine: Engine,
@@ -70,6 +72,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
     this.tables = surroundings.tables;
     this.configuration = surroundings.configuration;
     this.reload = surroundings.reload;
+    this.upgrade = surroundings.upgrade;
     this.counted = surroundings.counted;
     this.tracer = surroundings.tracer;
     this.engine = engine;

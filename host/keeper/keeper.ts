@@ -9,10 +9,11 @@ import { readMarks } from "../config/rules.js";
 import { corePath } from "../core/instance.js";
 import { LvsError, oneLine, usage } from "../errors.js";
 import { createLog, type Logger } from "../log.js";
+import * as native from "../port/native.js";
 import type { Netlink } from "../port/netlink.js";
 import { CheckerProcesses } from "./checkers.js";
 import { Devices } from "./devices.js";
-import type { Start, ToDirector, ToKeeper } from "./messages.js";
+import type { Start, ToDirector, ToKeeper, UpgradeStep } from "./messages.js";
 import { boundChildren } from "./privileges.js";
 import { openProcfsDirectory, type ProcfsDirectory } from "./procfs-directory.js";
 import { ServiceManager, type ServiceManagerEnvironment } from "./service-manager.js";
@@ -21,6 +22,7 @@ import { type ControlSocket, openControlSocket } from "./socket.js";
 import { StateFile } from "./state-file.js";
 import type { SavedTables } from "./tables-report.js";
 import { TunRoutes } from "./tun-routes.js";
+import { type Peer, replace } from "./upgrade.js";
 import { barred, findGroup, findUser, isMapped, type User } from "./user.js";
 import { FileWatch } from "./watch.js";
 
@@ -176,10 +178,11 @@ class Supervisor {
   private config: RunConfig;
   /** What a director that died leaves to the next. */
   private tables: SavedTables | undefined;
-  private director: ChildProcess | undefined;
+  private director: Running | undefined;
   private restarts = 0;
   /** Sees to it that a changed file is read again. */
   watch: FileWatch | undefined;
+  private upgrading = false;
 
   constructor(
     options: KeeperOptions,
@@ -247,7 +250,7 @@ class Supervisor {
 
   /** A director that is gone is followed by one that starts with what there is then. */
   private tell(message: ToDirector): void {
-    this.director?.send(message, () => {});
+    this.director?.send(message);
   }
 
   async run(): Promise<void> {
@@ -300,123 +303,247 @@ class Supervisor {
     }
   }
 
-  /** Starts a director and stays with it until it has ended. */
-  private oneDirector(): Promise<End> {
-    const { version, stop } = this.options;
+  /** Starts a director and stays with it, and with those that take its place, until one has ended. */
+  private async oneDirector(): Promise<End> {
+    for (let running = this.launch(undefined); ; ) {
+      const end = await running.ended;
+      if (this.director === running) this.director = undefined;
+      if (running.successor === undefined) {
+        this.flows = false;
+        return end;
+      }
+      running = running.successor;
+    }
+  }
+
+  /** Starts a director; `before`: beside the one whose place it is to take. */
+  private launch(before: Running | undefined): Running {
+    const running = new Running(this.options.stop, native.memfdCreate("wlvs-handover", native.MFD_CLOEXEC));
+    if (before === undefined) this.director = running;
+    const { version } = this.options;
     const config = { ...this.config, marks: this.marks };
-    const { tables } = this;
+    const { tables, restarts } = this;
     const descriptors: number[] = [this.socket.fd];
+    const hand = (fd: number) => FIRST_FD + descriptors.push(fd) - 1;
     // Sockets of its own for each director: nothing that one before it was answered may be waiting in them.
     const netlinks = this.devices.openNetlinks();
     const inDirector = new Map<Netlink, number>();
-    for (const netlink of new Set(netlinks)) {
-      if (netlink !== undefined) inDirector.set(netlink, FIRST_FD + descriptors.push(netlink.fd) - 1);
-    }
+    for (const netlink of new Set(netlinks)) if (netlink !== undefined) inDirector.set(netlink, hand(netlink.fd));
     const ports = this.devices.ports.map((port, number) => ({
       ...port,
-      queues: port.queues.map((fd) => FIRST_FD + descriptors.push(fd) - 1),
+      queues: port.queues.map(hand),
       netlink: netlinks[number] && inDirector.get(netlinks[number]),
     }));
-    const hand = (fd: number) => FIRST_FD + descriptors.push(fd) - 1;
     const state = this.state && { current: hand(this.state.current), spare: hand(this.state.spare) };
-    return new Promise((resolve) => {
-      let child: ChildProcess;
-      let failure: LvsError | undefined;
-      let wasReady = false;
-      let stopping = false;
-      let killer: NodeJS.Timeout | undefined;
-      const finish = (end: End) => {
-        this.flows = false;
-        this.director = undefined;
-        clearTimeout(killer);
-        resolve(stopping ? { how: "stopped" } : end);
-      };
-      const died = (reason: string) =>
-        finish(failure === undefined ? { how: "died", reason, wasReady } : { how: "failed", error: failure });
-      try {
-        child = spawn(process.execPath, ["--title=wlvs-director", DIRECTOR], {
-          cwd: "/",
-          env: { PATH: process.env.PATH, TZ: process.env.TZ, WLVS_DEBUG: process.env.WLVS_DEBUG },
-          stdio: ["ignore", "ignore", "inherit", "ipc", ...descriptors],
-          ...(this.user !== undefined && { uid: this.user.uid, gid: this.user.gid }),
-        });
-      } catch (error) {
-        finish({ how: "died", reason: oneLine(error), wasReady });
-        return;
-      } finally {
-        for (const netlink of inDirector.keys()) netlink.close();
-      }
-      this.director = child;
-      child.once("error", (error) => died(oneLine(error)));
-      child.once("exit", (status, signal) => {
-        // The director ends well only when it was asked to, by us or by somebody's SIGTERM.
-        if (status === 0) finish({ how: "stopped" });
-        else died(signal === null ? `status ${status}` : signal);
+    const outgoing = hand(running.outgoing);
+    const incoming = before && hand(before.outgoing);
+    let child: ChildProcess;
+    try {
+      child = spawn(process.execPath, ["--title=wlvs-director", DIRECTOR], {
+        cwd: "/",
+        env: { PATH: process.env.PATH, TZ: process.env.TZ, WLVS_DEBUG: process.env.WLVS_DEBUG },
+        stdio: ["ignore", "ignore", "inherit", "ipc", ...descriptors],
+        ...(this.user !== undefined && { uid: this.user.uid, gid: this.user.gid }),
       });
-      child.on("message", (message: ToKeeper) => {
-        if (message.type === "failed") {
-          failure = new LvsError(message.status === 2 ? "ERR_LVS_USAGE" : "ERR_LVS_DIRECTOR", message.message);
-          return;
-        }
-        if (message.type === "tables") {
-          this.tables = message.tables;
-          return;
-        }
-        if (message.type === "reload") {
-          void this.readAgain(message.number);
-          return;
-        }
-        if (message.type === "applied") {
-          this.config = message.config;
-          this.marks = message.config.marks;
-          this.forwarding();
-          return;
-        }
-        if (message.type === "kept") {
-          this.log.error({ event: "config.refused" }, `nothing is reloaded: ${message.why}`);
-          this.forwarding(`; nothing is reloaded: ${message.why}`);
-          return;
-        }
-        if (message.type === "alive") {
-          this.manager.alive();
-          return;
-        }
-        if (message.type === "commit") {
-          this.tell({ type: "committed", number: message.number, problem: this.commit() });
-          return;
-        }
-        if (message.type === "state-refused") {
-          this.keepRefused();
-          return;
-        }
-        if (message.type === "checks") {
-          this.checkers.watch(message.targets);
-          return;
-        }
-        if (message.type === "routes") {
-          this.routes?.apply(message.wanted);
-          this.tell({ type: "routed", number: message.number });
-          return;
-        }
-        wasReady = true;
-        if (stopping) return;
+    } catch (error) {
+      running.died(oneLine(error));
+      return running;
+    } finally {
+      for (const netlink of inDirector.keys()) netlink.close();
+    }
+    running.follow(child, (message) => this.hear(running, message));
+    const start = { type: "start", config, version, ports, restarts, tables, state, outgoing, incoming } as const;
+    running.send({ ...start, socketFd: FIRST_FD } satisfies Start);
+    return running;
+  }
+
+  private hear(from: Running, message: ToKeeper): void {
+    switch (message.type) {
+      case "tables":
+        // One that is to take another's place has nothing to say yet.
+        if (from === this.director) this.tables = message.tables;
+        return;
+      case "reload":
+        void this.readAgain(message.number);
+        return;
+      case "applied":
+        this.config = message.config;
+        this.marks = message.config.marks;
+        this.forwarding();
+        return;
+      case "kept":
+        this.log.error({ event: "config.refused" }, `nothing is reloaded: ${message.why}`);
+        this.forwarding(`; nothing is reloaded: ${message.why}`);
+        return;
+      case "alive":
+        this.manager.alive();
+        return;
+      case "commit":
+        from.send({ type: "committed", number: message.number, problem: this.commit() });
+        return;
+      case "state-refused":
+        this.keepRefused();
+        return;
+      case "checks":
+        this.checkers.watch(message.targets);
+        return;
+      case "routes":
+        this.routes?.apply(message.wanted);
+        from.send({ type: "routed", number: message.number });
+        return;
+      case "upgrade":
+        void this.upgrade(from, message.number);
+        return;
+      case "ready":
+        if (this.options.stop.isSet) return;
         this.flows = true;
         this.forwarding();
         if (this.announced) return;
         this.announced = true;
-        const names = config.ports.map(({ name }) => name).join(" ");
-        this.options.ready(`wlvs: forwarding on ${names}, control ${config.socket}\n`);
-      });
-      const { restarts } = this;
-      const message: Start = { type: "start", config, version, ports, restarts, tables, state, socketFd: FIRST_FD };
-      child.send(message, () => {
-        // A director that dies this early says so by its exit.
-      });
-      void stop.requested.then(() => {
-        stopping = true;
-        child.kill("SIGTERM");
-        killer = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
-      });
+        this.options.ready(
+          `wlvs: forwarding on ${this.config.ports.map(({ name }) => name).join(" ")}, control ${this.config.socket}\n`,
+        );
+    }
+  }
+
+  /** Puts a new director in the place of a running one, or lets that one go on. */
+  private async upgrade(old: Running, number: number): Promise<void> {
+    const { log } = this;
+    if (this.upgrading || old !== this.director) {
+      old.send({ type: "resume", number, problem: "another upgrade is under way" });
+      return;
+    }
+    this.upgrading = true;
+    const fresh = this.launch(old);
+    try {
+      const result = await replace(old, fresh);
+      old.successor = fresh;
+      this.director = fresh;
+      log.info({ event: "upgrade.done", ...result }, `director ${result.pid} took over from ${old.pid}`);
+      old.send({ type: "leave", number, result: { ...result, version: this.options.version } });
+      void old.ended.then(() => fresh.send({ type: "alone" }));
+      old.endWithin(STOP_MS);
+    } catch (error) {
+      const problem = fresh.problem ?? oneLine(error);
+      fresh.kill();
+      log.error({ event: "upgrade.failed" }, `the running director goes on: ${problem}`);
+      old.send({ type: "resume", number, problem });
+    } finally {
+      this.upgrading = false;
+    }
+  }
+}
+
+/** A director's process. */
+class Running implements Peer {
+  /** Where it writes what it hands over. */
+  readonly outgoing: number;
+  readonly ended: Promise<End>;
+  /** The one that took its place. */
+  successor: Running | undefined;
+  private readonly stop: StopSignal;
+  private end: (end: End) => void = () => {};
+  private child: ChildProcess | undefined;
+  private failure: LvsError | undefined;
+  private wasReady = false;
+  private isOver = false;
+  private killer: NodeJS.Timeout | undefined;
+  private readonly waiting = new Map<string, (connections: number) => void>();
+  private readonly giveUp = new Set<(error: Error) => void>();
+
+  constructor(stop: StopSignal, outgoing: number) {
+    this.stop = stop;
+    this.outgoing = outgoing;
+    this.ended = new Promise((resolve) => {
+      this.end = resolve;
     });
+  }
+
+  get pid(): number {
+    return this.child?.pid ?? 0;
+  }
+
+  /** What it died of, if it has. */
+  get problem(): string | undefined {
+    return this.failure?.message;
+  }
+
+  follow(child: ChildProcess, hear: (message: ToKeeper) => void): void {
+    this.child = child;
+    child.once("error", (error) => this.died(oneLine(error)));
+    child.once("exit", (status, signal) => {
+      // The director ends well only when it was asked to, by us or by somebody's SIGTERM.
+      if (status === 0) this.finish({ how: "stopped" });
+      else this.died(signal === null ? `status ${status}` : signal);
+    });
+    child.on("message", (message: ToKeeper) => {
+      if (message.type === "failed") {
+        const code = message.status === 2 ? "ERR_LVS_USAGE" : "ERR_LVS_DIRECTOR";
+        this.failure = new LvsError(code, message.message);
+      } else if (message.type === "unable") this.fail(new Error(message.problem));
+      else if ("connections" in message || this.waiting.has(message.type)) {
+        this.waiting.get(message.type)?.("connections" in message ? (message.connections ?? 0) : 0);
+      } else {
+        if (message.type === "ready") this.wasReady = true;
+        hear(message);
+      }
+    });
+    void this.stop.requested.then(() => {
+      if (this.isOver) return;
+      child.kill("SIGTERM");
+      this.endWithin(STOP_MS);
+    });
+  }
+
+  send(message: ToDirector): void {
+    // One that is gone is followed by one that starts with what there is then.
+    this.child?.send(message, () => {});
+  }
+
+  until(step: UpgradeStep, limitMs: number): Promise<{ readonly connections: number }> {
+    return new Promise((resolve, reject) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.waiting.delete(step);
+        this.giveUp.delete(failed);
+      };
+      const failed = (error: Error) => {
+        done();
+        reject(error);
+      };
+      const timer = setTimeout(() => failed(new Error(`director ${this.pid} took too long (${step})`)), limitMs);
+      this.giveUp.add(failed);
+      this.waiting.set(step, (connections) => {
+        done();
+        resolve({ connections });
+      });
+      if (this.isOver) failed(new Error(`director ${this.pid} died`));
+    });
+  }
+
+  endWithin(limitMs: number): void {
+    if (!this.isOver) this.killer = setTimeout(() => this.kill(), limitMs);
+  }
+
+  kill(): void {
+    this.child?.kill("SIGKILL");
+  }
+
+  died(reason: string): void {
+    const { failure: error, wasReady } = this;
+    this.finish(error === undefined ? { how: "died", reason, wasReady } : { how: "failed", error });
+  }
+
+  private fail(error: Error): void {
+    for (const give of [...this.giveUp]) give(error);
+  }
+
+  private finish(end: End): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    clearTimeout(this.killer);
+    native.close(this.outgoing);
+    this.fail(new Error(`director ${this.pid} died`));
+    this.end(this.stop.isSet ? { how: "stopped" } : end);
   }
 }

@@ -1,15 +1,28 @@
 /** What keeper and director say to each other over their channel. */
 import type { RunConfig } from "../config/config.js";
+import type { UpgradeResult } from "../control/director-info.js";
 import type { EnginePort } from "../engine/engine.js";
 import type { Target } from "../health/checker.js";
 import type { Health, Tally } from "../health/monitor.js";
 import type { SavedTables } from "./tables-report.js";
 import type { WantedRoutes } from "./tun-routes.js";
 
+export type UpgradeStep = "prepared" | "copied" | "taken" | "handed" | "moving";
+
 export type ToDirector =
   | Start
   | { readonly type: "marks"; readonly text: string }
   | { readonly type: "routed"; readonly number: number }
+  // A director takes another's place (upgrade.ts). To the one that goes: write what there is and go on; stop, and write
+  // the rest; go on after all; it is done, leave.
+  | { readonly type: "copy" }
+  | { readonly type: "hand-over" }
+  | { readonly type: "resume"; readonly number: number; readonly problem: string }
+  | { readonly type: "leave"; readonly number: number; readonly result: UpgradeResult }
+  // To the one that comes: read what has been written; all of it has been, begin; the other one has left.
+  | { readonly type: "take" }
+  | { readonly type: "begin" }
+  | { readonly type: "alone" }
   /** Why it could not be done, if it could not. */
   | { readonly type: "committed"; readonly number: number; readonly problem: string | undefined }
   | { readonly type: "health"; readonly health: readonly Health[]; readonly tallies: readonly Tally[] }
@@ -31,12 +44,22 @@ export interface Start {
   readonly restarts: number;
   /** What a director that died left. */
   readonly tables: SavedTables | undefined;
+  /** Where it writes what it hands over to a director that takes its place. */
+  readonly outgoing: number;
+  /** What the director before writes, whose place it takes while that one still runs; undefined: there is none. */
+  readonly incoming: number | undefined;
   /** --state: the file, and the one that the next snapshot goes to. */
   readonly state: { readonly current: number; readonly spare: number } | undefined;
 }
 
 export type ToKeeper =
   | { readonly type: "ready" }
+  /** Somebody wants this director to be replaced; answered by "leave" or "resume" with the same number. */
+  | { readonly type: "upgrade"; readonly number: number }
+  /** What "copy", "hand-over", "take" and "begin" asked for is done; "prepared": it waits for "take". */
+  | { readonly type: UpgradeStep; readonly connections?: number | undefined }
+  /** It cannot be done; of the one that goes. */
+  | { readonly type: "unable"; readonly problem: string }
   /** routes=auto: what the kernel is to lead to us; answered by "routed" with the same number. */
   | { readonly type: "routes"; readonly wanted: WantedRoutes; readonly number: number }
   /** Somebody wants the configuration to be read again; answered by "config" or "refused" with the same number. */

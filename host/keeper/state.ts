@@ -24,6 +24,15 @@ function configuredBy({ steps, settings, timeouts, marks }: RunConfig): string {
   return JSON.stringify([steps.map(({ step }) => step), settings, timeouts, marks?.text]);
 }
 
+/** The tables that a text is about; undefined: it is none. */
+export function tablesIn(text: string): SavedTables | undefined {
+  try {
+    return (JSON.parse(text) as StateText).tables;
+  } catch {
+    return undefined;
+  }
+}
+
 export function stateText(tables: SavedTables, config: RunConfig): string {
   return JSON.stringify({ tables, configured: configuredBy(config) } satisfies StateText);
 }

@@ -86,6 +86,8 @@ export const madvise = libc.func("madvise", "int", ["uintptr_t", "size_t", "int"
   length: number,
   advice: number,
 ) => number;
+/** A file that lies in memory and has no name. */
+export const memfdCreate = libc.func("memfd_create", "int", ["str", "uint"]) as (name: string, flags: number) => number;
 export const flock = libc.func("flock", "int", ["int", "int"]) as (fd: number, operation: number) => number;
 /** F_GETFL and F_SETFL. */
 export const fcntl = libc.func("fcntl", "int", ["int", "int", "long"]) as (
@@ -146,6 +148,7 @@ export const SOCK_RAW = 3;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const CLONE_NEWNET = 0x40000000;
+export const MFD_CLOEXEC = 1;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
 export const PR_SET_PDEATHSIG = 1;

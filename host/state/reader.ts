@@ -33,70 +33,94 @@ interface Batch {
 /** One reading of one file: look first, then restore. */
 export class StateReader {
   private readonly fd: number;
+  /** Checked, and not in the tables yet. */
   private batches: Batch[] = [];
   private tick = 0;
+  private at = 0;
+  private sequence = 0;
+  private complete = false;
+  private text = "";
+  private wall = 0;
+  private begun = false;
 
   /** A descriptor that can be read from any place. */
   constructor(fd: number) {
     this.fd = fd;
   }
 
-  /** Reads and checks everything. */
+  /** Reads and checks everything that was added since the last look. */
   look(): StateFound | StateRefused {
     const { size } = fstatSync(this.fd);
     if (size === 0) return { refused: "it is empty", empty: true };
     const head = Buffer.alloc(Format.HEAD_SIZE);
     const kind = Format.decodeHead(head.subarray(0, this.read(head, 0)));
     if (typeof kind === "string") return { refused: kind, empty: false };
-    let at = Format.HEAD_SIZE;
-    let complete = false;
-    let text = "";
-    let wall = 0;
+    if (this.at === 0) this.at = Format.HEAD_SIZE;
     let payload = Buffer.alloc(SLICE_MOST);
     const batchHead = Buffer.alloc(Format.BATCH_HEAD_SIZE);
-    for (let sequence = 0; ; sequence++) {
-      const batch = Format.decodeBatchHead(batchHead.subarray(0, this.read(batchHead, at)));
-      if (batch === undefined || batch.sequence !== sequence || batch.length > Format.BATCH_MOST) break;
-      if (at + Format.BATCH_HEAD_SIZE + batch.length > size) break;
+    for (;;) {
+      const batch = Format.decodeBatchHead(batchHead.subarray(0, this.read(batchHead, this.at)));
+      if (batch === undefined || batch.sequence !== this.sequence || batch.length > Format.BATCH_MOST) break;
+      const from = this.at + Format.BATCH_HEAD_SIZE;
+      if (from + batch.length > size) break;
       if (batch.kind !== Format.KIND.text && batch.length > SLICE_MOST) break;
       if (batch.length > payload.length) payload = Buffer.alloc(batch.length);
       const found = payload.subarray(0, batch.length);
-      if (this.read(found, at + Format.BATCH_HEAD_SIZE) !== batch.length || !Format.isWhole(batchHead, found)) break;
-      if (batch.kind === Format.KIND.text) text = found.toString();
-      if (batch.kind === Format.KIND.complete) complete = true;
-      const { kind, length, tick } = batch;
-      this.batches.push({ kind, at: at + Format.BATCH_HEAD_SIZE, length, tick });
-      this.tick = tick;
-      wall = batch.wall;
-      at += Format.BATCH_HEAD_SIZE + batch.length;
+      if (this.read(found, from) !== batch.length || !Format.isWhole(batchHead, found)) break;
+      if (batch.kind === Format.KIND.text) this.text = found.toString();
+      if (batch.kind === Format.KIND.complete) this.complete = true;
+      this.batches.push({ kind: batch.kind, at: from, length: batch.length, tick: batch.tick });
+      this.tick = batch.tick;
+      this.wall = batch.wall;
+      this.at = from + batch.length;
+      this.sequence++;
     }
-    if (!complete) return { refused: `it is damaged at byte ${at}, before its snapshot is whole`, empty: false };
+    if (!this.complete)
+      return { refused: `it is damaged at byte ${this.at}, before its snapshot is whole`, empty: false };
     const unfit = kind.fits ? undefined : `they were written by a build with other tables (layout ${kind.layout})`;
-    return { text, unfit, wall, torn: size - at };
+    return { text: this.text, unfit, wall: this.wall, torn: size - this.at };
+  }
+
+  /** After look(), and before more is looked at: connections go where they will be, so that less is left for later. */
+  take(snapshots: Snapshots): void {
+    if (this.compaction(snapshots.capacity) !== undefined) return;
+    this.give(snapshots, undefined);
+    this.batches = this.batches.filter(({ kind }) => kind !== Format.KIND.connections);
   }
 
   /** After look(): connections and counters, into tables that have their services. */
   restore(snapshots: Snapshots): Restored {
-    snapshots.begin();
-    const compact = this.compaction(snapshots.capacity);
-    let refused = 0;
+    const damaged = this.give(snapshots, this.begun ? undefined : this.compaction(snapshots.capacity));
+    // What a server counted at the end is what counts, and every connection's server is known by then.
+    const first = this.batches.findLastIndex(({ kind }) => kind === Format.KIND.tablesFirst);
+    const after = this.batches.slice(first);
+    const { tables, tablesFirst } = Format.KIND;
+    this.batches = first < 0 ? [] : after.filter(({ kind }) => kind === tables || kind === tablesFirst);
+    const damagedTables = this.give(snapshots, undefined, tables, tablesFirst);
+    const restored = snapshots.finish();
+    this.batches = [];
+    return { ...restored, refused: restored.refused + damaged + damagedTables };
+  }
+
+  /** Returns how many batches were none. */
+  private give(
+    snapshots: Snapshots,
+    compact: ((entries: Buffer) => Buffer) | undefined,
+    ...kinds: readonly number[]
+  ): number {
+    if (!this.begun) snapshots.begin();
+    this.begun = true;
+    let damaged = 0;
     const buffer = Buffer.alloc(SLICE_MOST);
-    const give = ({ at, length, tick }: Batch) => {
+    const one = ({ at, length, tick }: Batch) => {
       const entries = buffer.subarray(0, length);
       this.read(entries, at);
       const kept = compact === undefined ? entries : compact(entries);
-      if (!snapshots.take(kept, (this.tick - tick) | 0)) refused++;
+      if (!snapshots.take(kept, (this.tick - tick) | 0)) damaged++;
     };
-    for (const batch of this.batches) if (batch.kind === Format.KIND.connections) give(batch);
-    // What a server counted at the end is what counts, and every connection's server is known by then.
-    const first = this.batches.findLastIndex(({ kind }) => kind === Format.KIND.tablesFirst);
-    for (let at = first; at >= 0 && at < this.batches.length; at++) {
-      const batch = this.batches[at]!;
-      if (batch.kind === Format.KIND.tables || batch.kind === Format.KIND.tablesFirst) give(batch);
-    }
-    const restored = snapshots.finish();
-    this.batches = [];
-    return { ...restored, refused: restored.refused + refused };
+    const wanted = kinds.length === 0 ? [Format.KIND.connections as number] : kinds;
+    for (const batch of this.batches) if (wanted.includes(batch.kind)) one(batch);
+    return damaged;
   }
 
   /**

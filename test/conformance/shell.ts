@@ -113,6 +113,7 @@ function infoOf(engine: MemoryEngine, marks: Marks): DirectorInfo {
     tables: () => engine.ipvs.services(),
     configuration: async () => ({ read: "", drift: [] }),
     reload: async () => ({ changes: [], restart: [] }),
+    upgrade: async () => ({ pid: process.pid, version: "0.0.0", connections: 0, pause: 0 }),
     setSetting: (name, value) => engine.control.setting(name, `${value}`),
   };
 }

@@ -194,6 +194,10 @@ export class FakeInfo implements DirectorInfo {
   configuration() {
     return Promise.resolve({ file: "/etc/wlvs.yaml", read: new Date().toISOString(), drift: ["-D -f 7"] });
   }
+  async upgrade() {
+    return { pid: 2, version: "0.0.0", connections: 3, pause: 4.5 };
+  }
+
   reload() {
     return Promise.resolve({ changes: [], restart: [] });
   }

@@ -17,8 +17,9 @@ export class Director {
   stdout = "";
   stderr = "";
 
-  constructor(args: readonly string[]) {
-    this.child = spawn(process.execPath, [MAIN, "run", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  /** `main`: the program, when it is not the one that was built. */
+  constructor(args: readonly string[], main = MAIN) {
+    this.child = spawn(process.execPath, [main, "run", ...args], { stdio: ["ignore", "pipe", "pipe"] });
     this.child.stdout!.on("data", (chunk) => (this.stdout += chunk));
     this.child.stderr!.on("data", (chunk) => (this.stderr += chunk));
     this.ended = new Promise((resolve) => this.child.once("close", (status, signal) => resolve({ status, signal })));
@@ -64,7 +65,11 @@ export class Network {
   }
 
   director(...args: string[]): Director {
-    const director = new Director(args);
+    return this.directorOf(MAIN, ...args);
+  }
+
+  directorOf(main: string, ...args: string[]): Director {
+    const director = new Director(args, main);
     this.children.push(director.child);
     return director;
   }

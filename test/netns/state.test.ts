@@ -1,6 +1,18 @@
 /** A director that is killed, stopped or upgraded: what its clients notice of it. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  cpSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RemoteIpvs } from "../../host/control/client.js";
@@ -191,6 +203,68 @@ describe("a state file", () => {
     expect(listed.find(({ id }) => "port" in id && id.port === 9000)!.stats.connections).toBe(1000);
     expect((await director.stop()).status).toBe(0);
     expect(statSync(state).mode & 0o777).toBe(0o600);
+  });
+
+  it("hands over to a new director under load, and no client notices", async () => {
+    const director = await start(...services);
+    await furnish();
+    const held = new Client(client, 300);
+    expect(await held.next()).toEqual({ open: 300 });
+    const requests = inside(client, "wrk", "-t1", "-c8", "-d8s", "--timeout", "8s", "http://192.168.4.133/");
+    requests.catch(() => {});
+    await pause(1000);
+    const before = await pidOf();
+    held.forget();
+    const result = await new RemoteIpvs(socket).upgrade();
+    const { longest, ...rest } = await held.check();
+    console.log(`frames waited ${result.pause} ms, a datagram ${longest} ms`);
+    expect(rest).toEqual({ well: 300, resets: 0 });
+    expect(result.connections).toBeGreaterThanOrEqual(300);
+    expect(await pidOf()).toBe(result.pid);
+    expect(result.pid).not.toBe(before);
+    const report = await requests;
+    expect(report).toMatch(/Requests\/sec/);
+    expect(report).not.toMatch(/Socket errors|Non-2xx/);
+    // Again: the one that came can go.
+    const again = await new RemoteIpvs(socket).upgrade();
+    expect(again.pid).not.toBe(result.pid);
+    expect((await held.check()).well).toBe(300);
+    held.child.kill();
+    expect((await director.stop()).status).toBe(0);
+  });
+
+  it("stays with the old director when the new one does not come up", async () => {
+    // A version of one's own, which can be broken.
+    const root = join(import.meta.dirname, "../..");
+    const home = network.path("version");
+    cpSync(join(root, "dist"), join(home, "dist"), { recursive: true });
+    cpSync(join(root, "package.json"), join(home, "package.json"));
+    symlinkSync(join(root, "node_modules"), join(home, "node_modules"));
+    const file = join(home, "dist/host/keeper/director.js");
+    const good = readFileSync(file, "utf8");
+    const director = network.directorOf(join(home, "dist/host/cli/main.js"), ...args("--state", state, ...services));
+    await director.ready();
+    await furnish();
+    const held = new Client(client, 50);
+    expect(await held.next()).toEqual({ open: 50 });
+    const pid = await pidOf();
+    const ipvs = new RemoteIpvs(socket);
+    // It cannot even be read; it dies while it takes over, when the old one has stopped already.
+    for (const bad of ["nonsense(", good.replace('tell({ type: "moving"', 'process.exit(7); tell({ type: "moving"')]) {
+      expect(bad).not.toBe(good);
+      writeFileSync(file, bad);
+      await expect(ipvs.upgrade()).rejects.toThrow(/director \d+ died/);
+      expect(await pidOf()).toBe(pid);
+      expect((await held.check()).well).toBe(50);
+      expect(director.stderr).toMatch(/"upgrade.failed"[^\n]*the running director goes on/);
+    }
+    await ipvs.setTimeouts({ tcp: 99, tcpFin: 0, udp: 0 });
+    writeFileSync(file, good);
+    expect((await ipvs.upgrade()).pid).not.toBe(pid);
+    expect((await ipvs.timeouts()).tcp).toBe(99);
+    expect((await held.check()).well).toBe(50);
+    held.child.kill();
+    expect((await director.stop()).status).toBe(0);
   });
 
   it("goes on with a full disk, and writes when there is room", async () => {
