@@ -121,6 +121,8 @@ function takeServer(body: usize, index: u32): bool {
   if (service !== 0) server = findServer(service, family, body + Server.ADDRESS, <u32>load<u16>(body, Server.PORT));
   if (server !== 0) {
     memory.copy(server + Server.STATS, body + Server.STATS, Stats.SIZE + Stats.RATES_SIZE);
+    store<u64>(server, load<u64>(body, Server.REFUSED), Server.REFUSED);
+    store<u64>(server, load<u64>(body, Server.UNANSWERED), Server.UNANSWERED);
     if (load<i32>(server, Server.WEIGHT) === 0 && load<i32>(body, Server.WEIGHT) === 0)
       store<u32>(server, now() + load<u32>(body, Server.QUIESCED_SINCE), Server.QUIESCED_SINCE);
     if (load<u32>(server, Server.UPPER) !== 0)

@@ -419,7 +419,10 @@ class Supervisor {
       const result = await replace(old, fresh);
       old.successor = fresh;
       this.director = fresh;
-      log.info({ event: "upgrade.done", ...result }, `director ${result.pid} took over from ${old.pid}`);
+      log.info(
+        { event: "upgrade.done", child: result.pid, connections: result.connections, pause: result.pause },
+        `director ${result.pid} took over from ${old.pid}`,
+      );
       old.send({ type: "leave", number, result: { ...result, version: this.options.version } });
       void old.ended.then(() => fresh.send({ type: "alone" }));
       old.endWithin(STOP_MS);
