@@ -251,21 +251,59 @@ function answerInPlace(slot: usize, verdictIfSent: i32): i32 {
 
 /** RST for a TCP segment that nothing takes (RFC 9293, 3.5.2). */
 export function reset(slot: usize): i32 {
+  const reason = resetRefusal(slot);
+  if (reason !== 0) return drop(slot, reason);
+  return finishSegment(slot, answerReset(slot, slot));
+}
+
+/** Why a segment is not answered with RST, or 0. */
+function resetRefusal(slot: usize): i32 {
   const tcp = <usize>load<u32>(slot, Slot.TRANSPORT);
   const end = <usize>load<u32>(slot, Slot.END);
-  if (tcp + Tcp.SIZE > end) return drop(slot, Reason.TRANSPORT_TRUNCATED);
+  if (tcp + Tcp.SIZE > end) return Reason.TRANSPORT_TRUNCATED;
   const header = <usize>Tcp.headerLength(tcp);
-  if (header < <usize>Tcp.SIZE || tcp + header > end) return drop(slot, Reason.TRANSPORT_TRUNCATED);
-  if (!transportChecksumIsRight(slot)) return drop(slot, Reason.TRANSPORT_CHECKSUM);
+  if (header < <usize>Tcp.SIZE || tcp + header > end) return Reason.TRANSPORT_TRUNCATED;
+  if (!transportChecksumIsRight(slot)) return Reason.TRANSPORT_CHECKSUM;
+  return (Tcp.flags(tcp) & Tcp.RST) !== 0 ? Reason.LOCAL_UNANSWERED : 0;
+}
+
+/** The RST for the segment in `about`, in `slot`, which has its headers. Returns where it ends. */
+function answerReset(slot: usize, about: usize): usize {
+  const tcp = <usize>load<u32>(about, Slot.TRANSPORT);
   const flags = Tcp.flags(tcp);
-  if ((flags & Tcp.RST) !== 0) return drop(slot, Reason.LOCAL_UNANSWERED);
-  const acked = (flags & Tcp.ACK) !== 0;
-  const sequence = acked ? load32(tcp + Tcp.ACKNOWLEDGEMENT) : 0;
-  const length = <u32>(end - tcp - header) + (flags & Tcp.SYN ? 1 : 0) + (flags & Tcp.FIN ? 1 : 0);
-  const acknowledgement = acked ? 0 : load32(tcp + Tcp.SEQUENCE) + length;
-  const ports = load<u32>(tcp);
+  if ((flags & Tcp.ACK) !== 0) return answerSegment(slot, load32(tcp + Tcp.ACKNOWLEDGEMENT), 0, Tcp.RST, 0);
+  const data = load<u32>(about, Slot.END) - <u32>tcp - Tcp.headerLength(tcp);
+  const length = data + (flags & Tcp.SYN ? 1 : 0) + (flags & Tcp.FIN ? 1 : 0);
+  return answerSegment(slot, 0, load32(tcp + Tcp.SEQUENCE) + length, Tcp.RST | Tcp.ACK, 0);
+}
+
+/** The same, the segment itself staying the caller's; only as often as ICMP errors are sent. */
+export function resetApart(slot: usize): void {
+  if (resetRefusal(slot) !== 0 || !mayComplain()) return;
+  const ip = <usize>load<u32>(slot, Slot.IP);
+  const tcp = <usize>load<u32>(slot, Slot.TRANSPORT);
+  const reply = newPacket(<u32>load<u8>(slot, Slot.FAMILY), slot);
+  if (reply === 0) return;
+  const copy = <usize>load<u32>(reply, Slot.IP);
+  memory.copy(copy, ip, tcp + Tcp.SIZE - ip);
+  store<u32>(reply, <u32>(copy + (tcp - ip)), Slot.TRANSPORT);
+  store<u8>(reply, Protocol.TCP, Slot.PROTOCOL);
+  store<u32>(reply, load<u32>(slot, Slot.PORT_IN), Slot.PORT_IN);
+  finishSegment(reply, answerReset(reply, slot));
+}
+
+/**
+ * Turns a segment into its answer: headers without options. Returns where options go; finishSegment() MUST follow.
+ */
+export function answerSegment(slot: usize, sequence: u32, acknowledgement: u32, flags: u32, window: u32): usize {
+  const ports = load<u32>(<usize>load<u32>(slot, Slot.TRANSPORT));
   swapAddresses(slot);
-  bareSegment(slot, (ports >> 16) | (ports << 16), sequence, acknowledgement, acked ? Tcp.RST : Tcp.RST | Tcp.ACK);
+  return segmentHeader(slot, (ports >> 16) | (ports << 16), sequence, acknowledgement, flags, window);
+}
+
+/** Sends what answerSegment() began; its options end at `end`. */
+export function finishSegment(slot: usize, end: usize): i32 {
+  sealSegment(slot, end);
   return answerInPlace(slot, Verdict.LOCAL);
 }
 
@@ -274,36 +312,64 @@ export function reset(slot: usize): i32 {
  * header at once. Ports as they lie in the header.
  */
 export function bareSegment(slot: usize, ports: u32, sequence: u32, acknowledgement: u32, flags: u32): void {
+  sealSegment(slot, segmentHeader(slot, ports, sequence, acknowledgement, flags, 0));
+}
+
+/** The headers of such a segment; returns where options go. sealSegment() MUST follow. */
+export function segmentHeader(
+  slot: usize,
+  ports: u32,
+  sequence: u32,
+  acknowledgement: u32,
+  flags: u32,
+  window: u32,
+): usize {
   const ip = <usize>load<u32>(slot, Slot.IP);
   const four = load<u8>(slot, Slot.FAMILY) === 4;
-  const answer = ip + (four ? Ipv4.SIZE : Ipv6.SIZE);
-  store<u32>(answer, ports);
-  store32(answer + Tcp.SEQUENCE, sequence);
-  store32(answer + Tcp.ACKNOWLEDGEMENT, acknowledgement);
-  store<u8>(answer, (Tcp.SIZE / 4) << 4, Tcp.OFFSET);
-  store<u8>(answer, <u8>flags, Tcp.FLAGS);
-  store<u32>(answer, 0, Tcp.WINDOW);
-  store<u32>(answer, 0, Tcp.CHECKSUM);
-  let pseudo: u64;
+  const tcp = ip + (four ? Ipv4.SIZE : Ipv6.SIZE);
+  store<u32>(tcp, ports);
+  store32(tcp + Tcp.SEQUENCE, sequence);
+  store32(tcp + Tcp.ACKNOWLEDGEMENT, acknowledgement);
+  store<u8>(tcp, <u8>flags, Tcp.FLAGS);
+  store16(tcp + Tcp.WINDOW, window);
+  store<u16>(tcp, 0, Tcp.URGENT);
   if (four) {
     store<u16>(ip, 0x45);
-    Ipv4.setTotalLength(ip, Ipv4.SIZE + Tcp.SIZE);
     store<u16>(ip, 0, Ipv4.ID);
     store16(ip + Ipv4.FRAGMENT, Ipv4.DF);
     store<u8>(ip, 64, Ipv4.TTL);
     store<u8>(ip, Protocol.TCP, Ipv4.PROTOCOL);
-    Ipv4.seal(ip);
-    pseudo = pseudo4(load<u32>(ip, Ipv4.SOURCE), load<u32>(ip, Ipv4.DESTINATION), Protocol.TCP, Tcp.SIZE);
   } else {
     store<u32>(ip, 0x60);
-    store16(ip + Ipv6.PAYLOAD_LENGTH, Tcp.SIZE);
     store<u8>(ip, Protocol.TCP, Ipv6.NEXT_HEADER);
     store<u8>(ip, 64, Ipv6.HOP_LIMIT);
-    pseudo = pseudo6(ip + Ipv6.SOURCE, ip + Ipv6.DESTINATION, Protocol.TCP, Tcp.SIZE);
   }
-  store<u16>(answer, <u16>checksum(answer, Tcp.SIZE, pseudo), Tcp.CHECKSUM);
-  store<u32>(slot, <u32>answer, Slot.TRANSPORT);
-  store<u32>(slot, <u32>(answer + Tcp.SIZE), Slot.END);
+  store<u32>(slot, <u32>tcp, Slot.TRANSPORT);
+  return tcp + Tcp.SIZE;
+}
+
+/**
+ * A TCP segment without data whose header ends at `end`: lengths and checksums, whatever they were; no offload is left.
+ */
+export function sealSegment(slot: usize, end: usize): void {
+  const ip = <usize>load<u32>(slot, Slot.IP);
+  const tcp = <usize>load<u32>(slot, Slot.TRANSPORT);
+  const length = <u32>(end - tcp);
+  clearVnet(slot);
+  store<u16>(slot, 0, Slot.FRAGMENT_LARGEST);
+  store<u32>(slot, <u32>end, Slot.END);
+  store<u8>(tcp, <u8>((length >> 2) << 4), Tcp.OFFSET);
+  let pseudo: u64;
+  if (load<u8>(slot, Slot.FAMILY) === 4) {
+    Ipv4.setTotalLength(ip, <u32>(end - ip));
+    Ipv4.seal(ip);
+    pseudo = pseudo4(load<u32>(ip, Ipv4.SOURCE), load<u32>(ip, Ipv4.DESTINATION), Protocol.TCP, length);
+  } else {
+    store16(ip + Ipv6.PAYLOAD_LENGTH, <u32>(end - ip) - Ipv6.SIZE);
+    pseudo = pseudo6(ip + Ipv6.SOURCE, ip + Ipv6.DESTINATION, Protocol.TCP, length);
+  }
+  store<u16>(tcp, 0, Tcp.CHECKSUM);
+  store<u16>(tcp, <u16>checksum(tcp, length, pseudo), Tcp.CHECKSUM);
 }
 
 /** Echo and timestamp requests to one of our addresses. */

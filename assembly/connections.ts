@@ -5,15 +5,19 @@ import * as Memory from "./layout/memory";
 import * as Protocol from "./layout/protocol";
 import * as Reason from "./layout/reason";
 import * as Server from "./layout/server";
+import * as Service from "./layout/service";
+import * as Source from "./layout/source";
 import * as State from "./layout/state";
 import { control, release } from "./protocol/control";
 import { isSpare } from "./protocol/tcp";
+import { isUnanswered } from "./protocol/udp";
 import * as Table from "./table/connection";
 import { giveLocal, takeLocal } from "./table/local";
-import { count, setWord, word } from "./table/memory";
+import { count, now, reached, setWord, word } from "./table/memory";
 import { noteSilence } from "./table/outcome";
-import { bindConnection, unbindConnection } from "./table/server";
+import { bindConnection, countHalfOpen, unbindConnection } from "./table/server";
 import { FTP_PORT } from "./table/service";
+import { findSource, sourceKey } from "./table/source";
 import { noteCreated, noteEnded } from "./trace";
 import { copy16 } from "./wire/bytes";
 
@@ -56,7 +60,9 @@ export function create(
   store<u16>(connection, <u16>clientPort, Connection.CLIENT_PORT);
   store<u16>(connection, <u16>virtualPort, Connection.VIRTUAL_PORT);
   store<u16>(connection, <u16>serverPort, Connection.SERVER_PORT);
-  store<u32>(connection, load<u32>(connection, Connection.FLAGS) | flags, Connection.FLAGS);
+  // UDP tells by no flag of its own that a server has answered.
+  const fresh = flags | (protocol === Protocol.UDP ? Connection.FLAG_NO_OUTPUT : 0);
+  store<u32>(connection, load<u32>(connection, Connection.FLAGS) | fresh, Connection.FLAGS);
   store<u32>(connection, INITIAL, Connection.TIMEOUT);
   store<u32>(Table.cold(connection), mark, Connection.COLD_MARK);
   if (family === 4) {
@@ -129,10 +135,32 @@ export function fillClientPort(connection: usize, port: u32): void {
   countNoClientPort(-1);
 }
 
+/** A limited source has one connection less. */
+function leaveSource(connection: usize): void {
+  const server = <usize>load<u32>(connection, Connection.SERVER);
+  const service: usize = server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
+  if (service === 0) return;
+  const family = <u32>load<u8>(connection, Connection.FAMILY);
+  const client =
+    family === 4 ? connection + Connection.CLIENT_ADDRESS : Table.extension(connection) + Connection.EXTENSION_CLIENT;
+  const source = findSource(sourceKey(family, client, load<u32>(service, Service.SEQUENCE)));
+  if (source === 0 || load<u32>(source, Source.CONNECTIONS) === 0) return;
+  store<u32>(source, load<u32>(source, Source.CONNECTIONS) - 1, Source.CONNECTIONS);
+}
+
+function isHalfOpen(connection: usize): bool {
+  return (
+    load<u8>(connection, Connection.PROTOCOL) === Protocol.TCP &&
+    load<u8>(connection, Connection.STATE) === State.TCP_SYN_RECV
+  );
+}
+
 /** A connection ends: its server counts one less, its controller is let go. */
 export function end(connection: usize): void {
   noteEnded(connection);
   if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_NO_CLIENT_PORT) !== 0) countNoClientPort(-1);
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_SOURCE) !== 0) leaveSource(connection);
+  if (isHalfOpen(connection)) countHalfOpen(connection, -1);
   const controller = release(connection);
   if (isFullNat(connection)) {
     Table.unlink(connection);
@@ -158,25 +186,52 @@ export function expire(connection: usize): void {
   end(connection);
 }
 
-/** Ends connections whose time has come, a bounded number of them. */
-export function tickConnections(): void {
-  let left = BUDGET;
-  for (;;) {
-    const connection = Table.nextExpired(left);
-    if (connection === 0) return;
-    noteSilence(connection);
-    expire(connection);
-    // Those that were only put off count too: most may have been, and each is a line of memory.
-    left -= word(Memory.WHEEL_LOOKED);
-    if (left === 0) {
-      setWord(Memory.WHEEL_DUE, 1);
-      return;
-    }
-  }
+/** From here on a breath looks at its share of timers. */
+export function startTimers(): void {
+  setWord(Memory.TIMERS_LEFT, BUDGET);
 }
 
-/** Makes room: the embryonic or closing connection that would end soonest goes. False when all are worth keeping. */
+/**
+ * Ends connections whose time has come, a bounded number of them. One of the SYN proxy that waits for its server is
+ * returned instead, off the wheel, and is the caller's to go on with; 0 when there is no more.
+ */
+export function tickConnections(): usize {
+  let left = word(Memory.TIMERS_LEFT);
+  while (left !== 0) {
+    const connection = Table.nextExpired(left);
+    if (connection === 0) return 0;
+    // Those that were only put off count too: most may have been, and each is a line of memory.
+    left -= word(Memory.WHEEL_LOOKED);
+    setWord(Memory.TIMERS_LEFT, left);
+    if (isWaiting(connection)) return connection;
+    noteSilence(connection);
+    expire(connection);
+  }
+  setWord(Memory.WHEEL_DUE, 1);
+  return 0;
+}
+
+/** Whether the SYN proxy waits for the server's answer. */
+export function isWaiting(connection: usize): bool {
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_PROXY) === 0) return false;
+  const more = Table.extension(connection);
+  return more !== 0 && load<u8>(more, Connection.PROXY_STATE) === Connection.PROXY_WAITING;
+}
+
+/**
+ * Makes room: of what is embryonic, closing or (UDP) unanswered, the one that would end soonest goes. False when all are
+ * worth keeping.
+ */
 function evict(): bool {
+  // What was in vain is not tried again at once: else each packet of a flood would cost hundreds of cold records.
+  if (!reached(now(), word(Memory.EVICT_AFTER))) return false;
+  if (spareOne(false) || spareOne(true)) return true;
+  setWord(Memory.EVICT_AFTER, now() + 1);
+  return false;
+}
+
+/** `templates`: those that nobody got through to a server with, else connections. */
+function spareOne(templates: bool): bool {
   for (let tries = 0; tries < 32; tries++) {
     let candidate = Table.soonest(word(Memory.EVICT_CURSOR));
     if (candidate === 0) {
@@ -186,7 +241,7 @@ function evict(): bool {
     }
     for (let looked = 0; candidate !== 0 && looked < 16; looked++) {
       const next = <usize>load<u32>(candidate, Connection.WHEEL_NEXT);
-      if (isSpareConnection(candidate)) {
+      if (isSpareConnection(candidate, templates)) {
         end(candidate);
         count(Counters.EVICTIONS, 1);
         return true;
@@ -198,12 +253,14 @@ function evict(): bool {
   return false;
 }
 
-function isSpareConnection(connection: usize): bool {
+function isSpareConnection(connection: usize, templates: bool): bool {
   if (load<u32>(connection, Connection.CONTROLLED) !== 0) return false;
-  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_TEMPLATE) !== 0) return false;
-  return (
-    load<u8>(connection, Connection.PROTOCOL) === Protocol.TCP && isSpare(<u32>load<u8>(connection, Connection.STATE))
-  );
+  const flags = load<u32>(connection, Connection.FLAGS);
+  const state = <u32>load<u8>(connection, Connection.STATE);
+  if (((flags & Connection.FLAG_TEMPLATE) !== 0) !== templates) return false;
+  if (templates) return (state & State.TEMPLATE_ASSURED) === 0;
+  const protocol = <i32>load<u8>(connection, Connection.PROTOCOL);
+  return protocol === Protocol.TCP ? isSpare(state) : protocol === Protocol.UDP && isUnanswered(connection);
 }
 
 /** A connection came by a template, or by its control connection. */

@@ -16,7 +16,9 @@ import * as Setting from "./layout/setting";
 import * as Stats from "./layout/stats";
 import { ensureNeighbour, flushNeighbours, forgetNeighbour } from "./neighbour";
 import { serverAdded, serverEdited, serverRemoved, start, stop } from "./scheduler/index";
+import { forgetAbilities } from "./syn-proxy";
 import { dropIfUnused, ensureAddress, findAddress } from "./table/address";
+import { fillBucket } from "./table/bucket";
 import { offerLocal, withdrawLocal } from "./table/local";
 import { now, setSetting, setting, setWord, word } from "./table/memory";
 import { acquit } from "./table/outcome";
@@ -39,6 +41,8 @@ import { isMulticast } from "./wire/ipv4";
 import * as Ipv6 from "./wire/ipv6";
 
 const ZERO: usize = Memory.LAYOUT_BASE + Memory.ZERO;
+/** What a token bucket can count (table/bucket). */
+const RATE_MOST: u32 = 10_000_000;
 
 function request(): usize {
   return <usize>word(Memory.REQUEST_BASE);
@@ -179,6 +183,20 @@ export function serviceEdit(): u32 {
   return <u32>service;
 }
 
+/** SYN proxy and limits of the requested service (0: none), with rates a second of at most RATE_MOST. */
+export function serviceGuard(mode: u32, connections: u32, rate: u32, ofSource: u32, sourceRate: u32): u32 {
+  const service = requested();
+  if (service === 0) return fail(Errno.ESRCH);
+  if (mode > <u32>Service.PROXY_AUTO || rate > RATE_MOST || sourceRate > RATE_MOST) return fail(Errno.EINVAL);
+  store<u8>(service, <u8>mode, Service.PROXY_MODE);
+  store<u32>(service, connections, Service.LIMIT_CONNECTIONS);
+  if (rate !== load<u32>(service, Service.LIMIT_RATE)) fillBucket(service + Service.RATE_BUCKET, rate);
+  store<u32>(service, rate, Service.LIMIT_RATE);
+  store<u32>(service, ofSource, Service.SOURCE_CONNECTIONS);
+  store<u32>(service, sourceRate, Service.SOURCE_RATE);
+  return 0;
+}
+
 /** Connections of servers that are gone or failed will be looked for, where that is asked for. */
 function sweep(failure: i32): void {
   if (failure >= Server.FAILURE_RESET || setting(Setting.EXPIRE_NODEST_CONN) !== 0) beginSweep();
@@ -260,14 +278,20 @@ function fillServer(server: usize): void {
   if (<i32>failure >= Server.FAILURE_RESET) beginSweep();
 }
 
+/** What is known of a service's servers together: their weights, and those that have no part in the SYN proxy. */
 function sumWeights(service: usize): void {
   let total: u32 = 0;
+  let unfit: u32 = 0;
   let server = <usize>load<u32>(service, Service.SERVERS_HEAD);
   while (server !== 0) {
     total += load<u32>(server, Server.WEIGHT);
+    const method = <i32>load<u32>(server, Server.FORWARDING);
+    if (method !== Forwarding.NAT && method !== Forwarding.FULL_NAT) unfit++;
     server = <usize>load<u32>(server, Server.NEXT);
   }
   store<u32>(service, total, Service.WEIGHT_SUM);
+  store<u16>(service, unfit > 0xffff ? 0xffff : <u16>unfit, Service.PROXY_UNFIT);
+  forgetAbilities(service);
 }
 
 /** What a server's values must be, in the order in which the kernel looks. */

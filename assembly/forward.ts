@@ -7,6 +7,7 @@ import { serverAddress, toServer } from "./forwarding/nat";
 import { tellClient } from "./forwarding/toa";
 import { encapsulate, tunnelOverheadOf } from "./forwarding/tunnel";
 import { fromClient } from "./helper/ftp";
+import { spliceIn } from "./helper/splice";
 import * as Connection from "./layout/connection";
 import * as Forwarding from "./layout/forwarding";
 import * as Memory from "./layout/memory";
@@ -81,6 +82,7 @@ function translate(slot: usize, connection: usize): i32 {
     const reason = fromClient(slot, connection);
     if (reason !== 0) return reason;
   }
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_PROXY) !== 0) spliceIn(slot, connection);
   toServer(slot, connection);
   tellClient(slot, connection);
   return 0;

@@ -2,7 +2,7 @@
 
 import { tickAnnouncements } from "./announce";
 import { hostUnreachable, timeExceeded } from "./answer";
-import { tickConnections } from "./connections";
+import { startTimers, tickConnections } from "./connections";
 import { tickDefence } from "./defence";
 import { sweepConnections } from "./failure";
 import * as Counters from "./layout/counters";
@@ -16,6 +16,7 @@ import { countVerdict, tickNeighbours } from "./neighbour";
 import { nextExpiredFragment } from "./reassembly";
 import { tick as tickScheduler } from "./scheduler/index";
 import { drop } from "./send";
+import { askAgain, tickProxy } from "./syn-proxy";
 import { count, now, reached, setWord, word } from "./table/memory";
 import { forgetRetired } from "./table/server";
 import { giveSlot } from "./table/slot";
@@ -27,6 +28,15 @@ const SECOND: u32 = Memory.TICKS_PER_SECOND;
 const ESTIMATE: u32 = 2 * SECOND;
 /** A worker without work looks at the timers this often: milliseconds. */
 const IDLE_MAX: u32 = 1000;
+
+function tickTimers(): void {
+  startTimers();
+  for (;;) {
+    const waiting = tickConnections();
+    if (waiting === 0) return;
+    askAgain(waiting);
+  }
+}
 
 function tickFragments(): void {
   for (;;) {
@@ -81,6 +91,7 @@ function tickSecond(): void {
   let service = <usize>word(Memory.SERVICES_HEAD);
   while (service !== 0) {
     tickScheduler(service);
+    tickProxy(service);
     service = <usize>load<u32>(service, Service.NEXT);
   }
 }
@@ -89,7 +100,7 @@ function tickSecond(): void {
 export function keepHouse(): void {
   const before = queued();
   tickAnnouncements();
-  tickConnections();
+  tickTimers();
   sweepConnections();
   endUnreachable();
   tickFragments();

@@ -241,6 +241,14 @@ export function announce(): void {
   unhold();
 }
 
+/** SYN proxy and limits of a service: see control.ts. */
+export function serviceGuard(mode: u32, connections: u32, rate: u32, ofSource: u32, sourceRate: u32): u32 {
+  holdLock();
+  const result = Control.serviceGuard(mode, connections, rate, ofSource, sourceRate);
+  unhold();
+  return result;
+}
+
 /** Timers without frames, for a director that has no worker yet. */
 export function tick(now: u32): u32 {
   return runBreath(0, now);

@@ -3,12 +3,13 @@
  * of servers on their way to clients (ip_vs_out). The order of the steps is the kernel's.
  */
 
-import { portUnreachable } from "./answer";
+import { portUnreachable, reset, resetApart } from "./answer";
 import { create, end, isAvailable } from "./connections";
 import { isUnlucky } from "./defence";
 import { EMBEDDED, parseEmbedded } from "./embedded";
 import { toClientSide, toRealServer } from "./forward";
 import { clientAddress, rewriteError } from "./forwarding/nat";
+import { spliceError } from "./helper/splice";
 import * as Connection from "./layout/connection";
 import * as Forwarding from "./layout/forwarding";
 import * as Memory from "./layout/memory";
@@ -21,6 +22,7 @@ import * as Slot from "./layout/slot";
 import * as State from "./layout/state";
 import * as Trace from "./layout/trace";
 import * as Verdict from "./layout/verdict";
+import { countAtSource, isLimited, refusalOf } from "./limits";
 import { answered, destinationPort, incoming, outgoing, portsAreThere, sourcePort } from "./lookup";
 import { connectFromServer, IGNORED, NO_ROOM, NO_SERVER, schedulePersistent } from "./persistence";
 import { DIRECTION_IN } from "./protocol/direction";
@@ -28,7 +30,8 @@ import { hasPorts, isKnown, transition } from "./protocol/index";
 import { headerIsWhole, isError, isIcmp, REFUSED, respond, respondError, TURNED } from "./reply";
 import { pick } from "./scheduler/index";
 import { drop } from "./send";
-import { restart } from "./table/connection";
+import { answerSyn, begin, bringsCookie, hear, hold, isProxied } from "./syn-proxy";
+import { extension, restart } from "./table/connection";
 import { isEnabled, setting, word } from "./table/memory";
 import { isOurs } from "./table/ours";
 import { isEmbryonic, isSuspect, noteSilence } from "./table/outcome";
@@ -122,7 +125,7 @@ function reconsider(slot: usize, connection: usize): usize {
     }
     const mode = setting(Setting.CONN_REUSE_MODE);
     const orphan = setting(Setting.EXPIRE_NODEST_CONN) !== 0 && server !== 0 && load<i32>(server, Server.WEIGHT) === 0;
-    if (orphan || (mode !== 0 && isReused(connection, mode))) {
+    if (orphan || isOver(connection) || (mode !== 0 && isReused(connection, mode))) {
       leave(connection);
       return 0;
     }
@@ -222,10 +225,12 @@ function open(slot: usize): i32 {
   const protocol = <i32>load<u8>(slot, Slot.PROTOCOL);
   if (!hasPorts(protocol)) return CONTINUE;
   if (!portsAreThere(slot) || !headerIsWhole(slot)) return drop(slot, Reason.TRANSPORT_TRUNCATED);
+  let flags: u32 = 0;
   if (protocol === Protocol.TCP) {
-    const flags = Tcp.flags(<usize>load<u32>(slot, Slot.TRANSPORT));
+    flags = Tcp.flags(<usize>load<u32>(slot, Slot.TRANSPORT));
     if ((flags & Tcp.RST) !== 0) return CONTINUE;
-    if ((flags & Tcp.SYN) === 0 && setting(Setting.SLOPPY_TCP) === 0) return CONTINUE;
+    // An ACK may bring a cookie back.
+    if ((flags & (Tcp.SYN | Tcp.ACK)) === 0 && setting(Setting.SLOPPY_TCP) === 0) return CONTINUE;
   } else if (protocol === Protocol.SCTP) {
     if (!isOpening(slot) && setting(Setting.SLOPPY_SCTP) === 0) return CONTINUE;
   }
@@ -240,12 +245,36 @@ function open(slot: usize): i32 {
   );
   if (service === 0) return CONTINUE;
   noteService(service);
+  const opening = (flags & (Tcp.SYN | Tcp.ACK | Tcp.FIN)) === <u32>Tcp.SYN;
+  if (opening) store<u32>(service, load<u32>(service, Service.SYNS) + 1, Service.SYNS);
+  const proxied = protocol === Protocol.TCP && sourcePort(slot) !== FTP_DATA_PORT && isProxied(service);
+  if (proxied) {
+    if (!opening && ((flags & Tcp.SYN) !== 0 || !bringsCookie(slot))) return CONTINUE;
+  } else if (protocol === Protocol.TCP && (flags & Tcp.SYN) === 0 && setting(Setting.SLOPPY_TCP) === 0) {
+    return CONTINUE;
+  }
   if (isUnlucky()) return drop(slot, Reason.DROP_SETTING);
+  if (proxied && opening) return answerSyn(slot, service);
+  const limited = isLimited(service);
+  const refusal: u32 = limited ? refusalOf(slot, service) : 0;
+  if (refusal !== 0) return turnAway(slot, refusal);
   const connection = schedule(slot, service);
   if (connection === IGNORED) return CONTINUE;
-  if (connection === NO_SERVER) return refuse(slot, service);
+  if (connection === NO_SERVER) return proxied ? reset(slot) : refuse(slot, service);
   if (connection === NO_ROOM) return drop(slot, <i32>word(Memory.REFUSAL));
-  return forwardOn(slot, connection);
+  if (limited) countAtSource(slot, service, connection);
+  if (!proxied) return forwardOn(slot, connection);
+  observe(slot, connection, Trace.FLAG_FROM_CLIENT);
+  return begin(slot, service, connection);
+}
+
+/** A client over a limit: told, as far as answers go, or not. */
+function turnAway(slot: usize, reason: u32): i32 {
+  if (setting(Setting.LIMIT_ANSWER) !== 0) {
+    if (load<u8>(slot, Slot.PROTOCOL) === Protocol.TCP) resetApart(slot);
+    else portUnreachable(slot);
+  }
+  return drop(slot, <i32>reason);
 }
 
 /** A packet of a connection: counted, its state moved on, sent to the server. */
@@ -267,8 +296,31 @@ function answerOn(slot: usize, connection: usize): i32 {
   if (!headerIsWhole(slot)) return drop(slot, Reason.TRANSPORT_TRUNCATED);
   const refusal = toClientSide(slot, clientAddress(connection), false);
   if (refusal !== 0) return drop(slot, <i32>refusal);
-  const reason = respond(slot, connection);
+  const reason = passBack(slot, connection);
   return reason === 0 ? deliver(slot) : drop(slot, reason);
+}
+
+/** A server's packet on its way back, translated. Returns 0, or the reason for which it must not go on. */
+function passBack(slot: usize, connection: usize): i32 {
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_PROXY) !== 0) {
+    const reason = hear(slot, connection);
+    if (reason !== 0) return <i32>reason;
+  }
+  return respond(slot, connection);
+}
+
+/** Of the SYN proxy, and its server has not answered. */
+function isUnspliced(connection: usize): bool {
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_PROXY) === 0) return false;
+  const more = extension(connection);
+  return more === 0 || load<u8>(more, Connection.PROXY_STATE) !== Connection.PROXY_SPLICED;
+}
+
+/** Of the SYN proxy, and it came to nothing: the client may begin anew. */
+function isOver(connection: usize): bool {
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_PROXY) === 0) return false;
+  const more = extension(connection);
+  return more === 0 || load<u8>(more, Connection.PROXY_STATE) === Connection.PROXY_OVER;
 }
 
 /** A packet for one of the director's addresses. */
@@ -285,7 +337,7 @@ export function receiveIn(slot: usize): i32 {
     if (!headerIsWhole(slot)) return drop(slot, Reason.TRANSPORT_TRUNCATED);
     connection = reconsider(slot, connection);
     if (connection === REFUSE) return drop(slot, Reason.SERVER_UNAVAILABLE);
-    if (connection !== 0) return forwardOn(slot, connection);
+    if (connection !== 0) return isUnspliced(connection) ? hold(slot, connection) : forwardOn(slot, connection);
   } else {
     const outcome = receiveOut(slot);
     if (outcome !== CONTINUE) return outcome;
@@ -312,7 +364,7 @@ export function receiveOut(slot: usize): i32 {
   const connection = outgoing(slot, false);
   if (connection !== 0) {
     if (!headerIsWhole(slot)) return drop(slot, Reason.TRANSPORT_TRUNCATED);
-    const reason = respond(slot, connection);
+    const reason = passBack(slot, connection);
     return reason === 0 ? CONTINUE : drop(slot, reason);
   }
   if (word(Memory.ENGINES) !== 0 && protocol === Protocol.UDP && headerIsWhole(slot) && begunByServer(slot))
@@ -364,6 +416,7 @@ export function receiveError(slot: usize): i32 {
   if (!transportChecksumIsRight(slot)) return drop(slot, Reason.TRANSPORT_CHECKSUM);
   observe(slot, connection, Trace.FLAG_FROM_CLIENT | Trace.FLAG_ERROR);
   countPacketIn(<usize>load<u32>(connection, Connection.SERVER), packetLength(slot));
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_PROXY) !== 0) spliceError(EMBEDDED, connection, false);
   if ((load<u32>(connection, Connection.FLAGS) & Connection.METHOD_MASK) === Forwarding.NAT)
     rewriteError(slot, EMBEDDED, connection, false);
   return toRealServer(slot, connection, true);

@@ -4,6 +4,7 @@ import { EMBEDDED, parseEmbedded } from "./embedded";
 import { clampAnswer } from "./forwarding/mss";
 import { rewriteError, toClient } from "./forwarding/nat";
 import { fromServer } from "./helper/ftp";
+import { spliceError, spliceOut } from "./helper/splice";
 import * as Connection from "./layout/connection";
 import * as Forwarding from "./layout/forwarding";
 import * as Protocol from "./layout/protocol";
@@ -58,6 +59,7 @@ export function respond(slot: usize, connection: usize): i32 {
     const reason = fromServer(slot, connection);
     if (reason !== 0) return reason;
   }
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_PROXY) !== 0) spliceOut(slot, connection);
   if (isNat(connection)) toClient(slot, connection);
   noteAnswer(slot, connection);
   if (isTunnel(connection) && setting(Setting.MSS_CLAMP) !== 0) clampAnswer(slot, connection);
@@ -101,6 +103,7 @@ export function respondError(slot: usize): i32 {
   if (connection === 0) return RELATED;
   if (!transportChecksumIsRight(slot)) return REFUSED;
   observe(slot, connection, Trace.FLAG_FROM_SERVER | Trace.FLAG_ERROR);
+  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_PROXY) !== 0) spliceError(EMBEDDED, connection, true);
   if (isNat(connection)) {
     noteUnreachable(icmp, load<u8>(slot, Slot.FAMILY) === 4, connection);
     rewriteError(slot, EMBEDDED, connection, true);

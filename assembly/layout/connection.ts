@@ -72,6 +72,37 @@ export const EXTENSION_NUMBER = 104;
 export const EXTENSION_MORE_DATA = 12;
 export const EXTENSION_MORE_SIZE = 116;
 
+/**
+ * SYN proxy, in the same extension: the client's sequence number and the cookie that it got; what is added to a server's
+ * timestamps; the timestamp that the client got, and its own; the number of the port that it came in by.
+ */
+export const PROXY_CLIENT = 80;
+export const PROXY_COOKIE = 84;
+export const PROXY_TIMESTAMP_BY = 88;
+export const PROXY_TIMESTAMP = 92;
+export const PROXY_CLIENT_TIMESTAMP = 96;
+export const PROXY_PORT = 100;
+/** MSS and window of the client, u16. */
+export const PROXY_MSS = 104;
+export const PROXY_WINDOW = 106;
+/** Options that client and director agreed on (layout/handshake), and PROXY_WAITING etc. u8 each. */
+export const PROXY_OPTIONS = 108;
+export const PROXY_STATE = 109;
+export const PROXY_TRIES = 110;
+/** By how many bits windows are shifted: to the left towards the server, to the client (i8). */
+export const PROXY_SHIFT_IN = 111;
+export const PROXY_SHIFT_OUT = 112;
+/** The server wants no ECN: what the client sends loses its mark. And: the server has timestamps. */
+export const PROXY_NO_ECN = 113;
+export const PROXY_TIMED = 114;
+/** The first number of the server. */
+export const PROXY_SERVER = 116;
+
+// PROXY_STATE
+export const PROXY_WAITING = 1;
+export const PROXY_SPLICED = 2;
+export const PROXY_OVER = 3;
+
 /** Sequence number of the last change, what was added before it, and what is added since. */
 export const SEQUENCE_POSITION = 0;
 export const SEQUENCE_BEFORE = 4;
@@ -107,6 +138,10 @@ export const FLAG_MIXED = 0x200000;
 export const FLAG_ENGINE = 0x800000;
 /** Ours: full NAT, the server has answered after its SYN: it need not be told of the client any more. */
 export const FLAG_TOLD = 0x400000;
+/** Ours: the handshake was the director's own; numbers are translated (SYN proxy). */
+export const FLAG_PROXY = 0x1000000;
+/** Ours: counted at its source (table/source). */
+export const FLAG_SOURCE = 0x2000000;
 /** Ours: whether its server answers is known: it did, or its silence was counted. */
 export const FLAG_JUDGED = 0x4000000;
 /** Ours: it is told of when it ends, and its packets and bytes are counted, if it has an extension. */

@@ -12,4 +12,13 @@ export const STATS = 640;
 export const RATES = 680;
 export const EVICTIONS = 768;
 export const TRAPS = 776;
+/** SYN proxy: SYN answered with a cookie, cookies that came back, those that were none, servers' answers to them. */
+export const COOKIES_SENT = 896;
+export const COOKIES_ACCEPTED = 904;
+export const COOKIES_REFUSED = 912;
+export const PROXY_SPLICED = 920;
+export const PROXY_SERVER_REFUSED = 928;
+export const PROXY_SERVER_SILENT = 936;
+/** Neighbours whose MAC changed to another one. */
+export const NEIGHBOURS_CHANGED = 944;
 export const SIZE = 1024;

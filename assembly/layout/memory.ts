@@ -217,3 +217,23 @@ export const TRACE_ON = 2312;
 export const TRACE_FRAME = 2316;
 /** Every how manieth new connection is told of, and counted; 0 for none. */
 export const TRACE_SAMPLE = 2320;
+/** SYN cookies: what the next key is made of, this key and the one before (16 bytes each), and when it changes. */
+export const COOKIE_SECRET = 2688;
+export const COOKIE_KEY = 2704;
+export const COOKIE_KEY_BEFORE = 2720;
+export const COOKIE_DUE = 2736;
+export const COOKIE_EPOCH = 2740;
+/** 48 bytes that are hashed. */
+export const COOKIE_TEXT = 2752;
+/** Timers that this breath may still look at. */
+export const TIMERS_LEFT = 2800;
+/** When the full table is searched again for a connection to spare, after a search in vain. */
+export const EVICT_AFTER = 2804;
+/** Where clients come from (layout/source). */
+export const SOURCES_BASE = 240;
+export const SOURCES_CAPACITY = 244;
+/** Options of the TCP header that was read last (wire/tcp-options). */
+export const TCP_OPTIONS = 2832;
+/** Key and text (24 bytes) of the hash that sources are known by. */
+export const SOURCE_KEY = 2864;
+export const SOURCE_TEXT = 2880;

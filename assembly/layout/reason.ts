@@ -43,4 +43,12 @@ export const LOCAL_PORTS_EXHAUSTED = 39;
 export const LOCAL_ADDRESS_MISSING = 40;
 /** A persistence engine did not find in a packet what it goes by (SIP: a Call-ID). */
 export const PERSISTENCE_DATA = 41;
+/** Limits: of one source, of the service's connections, of its new connections a second. */
+export const SOURCE_LIMIT = 48;
+export const SERVICE_LIMIT = 49;
+export const RATE_LIMIT = 50;
+/** The client sends although its window is shut, because its server has not answered yet. */
+export const SYN_PROXY_WAITING = 51;
+/** A segment that a connection of the SYN proxy cannot have from its server. */
+export const SYN_PROXY_STATE = 52;
 export const COUNT = 64;

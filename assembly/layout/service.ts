@@ -1,5 +1,5 @@
-/** A virtual service, 256 bytes. */
-export const SIZE = 256;
+/** A virtual service, 320 bytes. */
+export const SIZE = 320;
 export const STATE = 0;
 export const FAMILY = 1;
 /** IP protocol number; 0 for a firewall mark. */
@@ -31,8 +31,38 @@ export const NEXT = 220;
 export const PREVIOUS = 224;
 /** Sum of the weights of the real servers. */
 export const WEIGHT_SUM = 228;
-/** Reserved for limits and the SYN proxy. */
-export const LIMIT = 232;
+/** SYN proxy: what is wanted (PROXY_*), whether it is at work, how many servers cannot have it. u8 each. */
+export const PROXY_MODE = 232;
+export const PROXY_ON = 233;
+/** What its servers have been seen to lack (bits of layout/handshake), and seconds without a flood. u8 each. */
+export const PROXY_LACKS = 234;
+export const PROXY_CALM = 235;
+/** Smallest MSS that its servers have named, 0 before the first (u16). */
+export const PROXY_MSS = 236;
+/** Servers whose answers are not seen here (u16). */
+export const PROXY_UNFIT = 238;
+/** Half-open connections; SYN that came and handshakes that were completed in this second; switches on and off. */
+export const EMBRYONIC = 240;
+export const SYNS = 244;
+export const HANDSHAKES = 248;
+export const PROXY_SWITCHES = 252;
+/** Limits, 0 for none: connections, new ones a second; the same for one source. */
+export const LIMIT_CONNECTIONS = 256;
+export const LIMIT_RATE = 260;
+export const SOURCE_CONNECTIONS = 264;
+export const SOURCE_RATE = 268;
+/** What is left of LIMIT_RATE (table/bucket). */
+export const RATE_BUCKET = 272;
+/** How many new connections each limit has refused. */
+export const REFUSED_CONNECTIONS = 280;
+export const REFUSED_RATE = 284;
+export const REFUSED_SOURCE = 288;
+
+// PROXY_MODE: what the service asks for, or what the setting says. As a setting: the number less one.
+export const PROXY_DEFAULT = 0;
+export const PROXY_OFF = 1;
+export const PROXY_ALWAYS = 2;
+export const PROXY_AUTO = 3;
 
 // FLAGS, with the kernel's numbers (IP_VS_SVC_F_*).
 export const FLAG_PERSISTENT = 1;

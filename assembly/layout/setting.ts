@@ -53,3 +53,11 @@ export const TOA = 42;
 export const FORWARD_SHARED = 43;
 /** wlvs' own: new addresses are announced by gratuitous ARP and unsolicited advertisements. */
 export const ANNOUNCE = 44;
+/** wlvs' own: the SYN proxy of services that do not say: 0 off, 1 on, 2 when it is needed. */
+export const SYN_PROXY = 52;
+/** wlvs' own: half-open connections of a service, or SYN a second, from which on it is needed. */
+export const SYN_PROXY_THRESHOLD = 53;
+/** wlvs' own: seconds that a UDP connection lives that no server has answered; 0: as long as any other. */
+export const UDP_UNANSWERED = 54;
+/** wlvs' own: whether clients over a limit are told (RST, ICMP), as far as ICMP_RATE lets; else silence. */
+export const LIMIT_ANSWER = 55;

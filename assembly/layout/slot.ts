@@ -84,5 +84,7 @@ export const GENERATED = 16;
 export const TRIMMED = 32;
 /** IP and TRANSPORT are those of a packet quoted in an ICMP error: its destination is the client. */
 export const REVERSED = 64;
+/** SYN proxy: the segment is in its client's numbers already. */
+export const SPLICED = 128;
 /** Length of the Ethernet header with its tags, as it came in. */
 export const LINK_LENGTH = 104;

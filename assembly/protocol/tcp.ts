@@ -9,7 +9,7 @@ import * as State from "../layout/state";
 import { noteChange } from "../table/connection";
 import { setting, word } from "../table/memory";
 import { noteAnswer, noteRefusal } from "../table/outcome";
-import { setActive } from "../table/server";
+import { countHalfOpen, countHandshake, setActive } from "../table/server";
 import * as Tcp from "../wire/tcp";
 import { assureControl } from "./control";
 import { DIRECTION_OUT } from "./direction";
@@ -102,6 +102,13 @@ export function transition(connection: usize, tcp: usize, direction: u32): void 
   if (next !== state) {
     setActive(connection, isActive(next));
     if (next === State.TCP_ESTABLISHED) assureControl(connection);
+    if (state === State.TCP_SYN_RECV) {
+      countHalfOpen(connection, -1);
+      // The proxy has counted what its client brought back.
+      if (next === State.TCP_ESTABLISHED && (flags & Connection.FLAG_PROXY) === 0) countHandshake(connection);
+    } else if (next === State.TCP_SYN_RECV) {
+      countHalfOpen(connection, 1);
+    }
     store<u8>(connection, <u8>next, Connection.STATE);
     noteChange(connection);
   }

@@ -242,6 +242,23 @@ export function unbindConnection(connection: usize): void {
   }
 }
 
+/** A connection of its server's service begins (1) or ends (-1) to be half open. */
+export function countHalfOpen(connection: usize, by: i32): void {
+  const server = <usize>load<u32>(connection, Connection.SERVER);
+  const service: usize = server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
+  if (service === 0) return;
+  const held = load<u32>(service, Service.EMBRYONIC);
+  // A server may come back to another service than the one that its connections were counted at.
+  if (by > 0 || held !== 0) store<u32>(service, held + <u32>by, Service.EMBRYONIC);
+}
+
+/** A handshake of its service was completed. */
+export function countHandshake(connection: usize): void {
+  const server = <usize>load<u32>(connection, Connection.SERVER);
+  const service: usize = server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
+  if (service !== 0) store<u32>(service, load<u32>(service, Service.HANDSHAKES) + 1, Service.HANDSHAKES);
+}
+
 /** Moves a connection between the server's active and inactive ones. */
 export function setActive(connection: usize, active: bool): void {
   const server = <usize>load<u32>(connection, Connection.SERVER);

@@ -18,6 +18,10 @@ export const RST = 4;
 export const PSH = 8;
 export const ACK = 16;
 export const URG = 32;
+/** RFC 3168: a SYN with both asks for ECN, a SYN+ACK with ECE alone agrees. */
+export const ECE = 64;
+export const CWR = 128;
+export const ECN = 192;
 
 export function headerLength(tcp: usize): u32 {
   return (<u32>load<u8>(tcp, OFFSET) >> 4) << 2;

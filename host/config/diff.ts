@@ -43,10 +43,17 @@ export function diffTables(from: readonly Table[], to: readonly Table[]): IpvsSt
     const { servers, ...service } = table;
     const found = before.get(serviceKey(table.id));
     if (found === undefined) steps.push({ do: "addService", service });
-    else if (serviceText(found) !== serviceText(table)) steps.push({ do: "editService", service });
+    else if (serviceText(found) !== serviceText(table)) {
+      // What is not said any more is no more.
+      steps.push({ do: "editService", service: { synProxy: "default", limits: {}, ...defined(service) } });
+    }
     steps.push(...diffServers(table, found?.servers ?? [], servers));
   }
   return steps;
+}
+
+function defined<T extends object>(object: T): T {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T;
 }
 
 function diffServers({ id: service }: Table, from: readonly ServerConfig[], to: readonly ServerConfig[]): IpvsStep[] {
@@ -66,7 +73,10 @@ function diffServers({ id: service }: Table, from: readonly ServerConfig[], to: 
 function serviceText(service: ServiceConfig): string {
   const { id, scheduler, persistence, persistencePrefix, persistenceEngine, onePacket, schedulerFlags } = service;
   const mask = id.family === 4 ? (service.persistenceNetmask ?? netmask(persistencePrefix)) : persistencePrefix;
-  return JSON.stringify([scheduler, persistence, mask, persistenceEngine, onePacket, schedulerFlags]);
+  const { connections = 0, rate = 0, perSource } = service.limits ?? {};
+  const limits = [connections, rate, perSource?.connections ?? 0, perSource?.rate ?? 0];
+  const guard = [service.synProxy ?? "default", ...limits];
+  return JSON.stringify([scheduler, persistence, mask, persistenceEngine, onePacket, schedulerFlags, guard]);
 }
 
 function serverText({ forwarding, weight, upperThreshold, lowerThreshold, tunnel }: ServerConfig): string {

@@ -9,6 +9,7 @@ import type { CheckKind, CheckSpec, PassiveCheck, Timing } from "../health/check
 import type { Argv, CheckedServer, ServiceHealth } from "../health/service-health.js";
 import type {
   ForwardingName,
+  Limits,
   ServerConfig,
   ServiceConfig,
   ServiceId,
@@ -23,6 +24,7 @@ import {
   type CheckEntry,
   type FileEntry,
   milliseconds,
+  rateOf,
   type ServerEntry,
   type ServiceEntry,
   file as schema,
@@ -63,6 +65,7 @@ const SCALARS = {
   log_level: "log-level",
   user: "user",
   procfs: "procfs",
+  syn_proxy: "syn-proxy",
 } as const satisfies Partial<Record<keyof FileEntry, string>>;
 
 export async function readConfigFile(path: string): Promise<FileConfig> {
@@ -240,7 +243,11 @@ class Reader {
       persistenceEngine: entry.engine,
       onePacket: entry.one_packet ?? false,
       schedulerFlags: flags,
+      synProxy: entry.syn_proxy,
+      limits: entry.limits === undefined ? undefined : limitsOf(entry.limits),
     };
+    if (entry.syn_proxy !== undefined && !("mark" in id) && id.protocol !== "tcp")
+      this.wrong([...path, "syn_proxy"], `it is for TCP, not for ${id.protocol}`);
     this.steps.push({ from: this.source(path), step: { do: "addService", service } });
     const servers = new Set<string>();
     const checked: CheckedServer[] = [];
@@ -251,6 +258,9 @@ class Reader {
       const name = `${server.id.address} ${server.id.port}`;
       if (servers.has(name)) this.wrong(place, `${one.rip} is there twice`);
       servers.add(name);
+      if (entry.syn_proxy !== undefined && entry.syn_proxy !== "off" && !isSeen(server.forwarding)) {
+        this.wrong(place, `syn_proxy: ${entry.syn_proxy} needs mode nat or fullnat: other answers do not come by here`);
+      }
       this.steps.push({ from: this.source(place), step: { do: "addServer", service: id, server } });
       const given = one.check ?? entry.check;
       if (given === undefined || given === false) continue;
@@ -445,6 +455,19 @@ class Reader {
       return undefined;
     }
   }
+}
+
+/** Whether what a server answers comes by the director. */
+function isSeen(forwarding: ForwardingName): boolean {
+  return forwarding === "nat" || forwarding === "fullnat";
+}
+
+function limitsOf({ per_source, ...all }: NonNullable<ServiceEntry["limits"]>): Limits {
+  const one = ({ connections, rate }: { connections?: number | undefined; rate?: number | string | undefined }) => ({
+    ...(connections !== undefined && { connections }),
+    ...(rate !== undefined && { rate: rateOf(rate) }),
+  });
+  return { ...one(all), ...(per_source !== undefined && { perSource: one(per_source) }) };
 }
 
 function listOf<T>(value: T | T[] | undefined): T[] {

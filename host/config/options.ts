@@ -15,7 +15,6 @@ import {
   type SourcedStep,
   WLVS_SETTINGS,
 } from "./config.js";
-import { refuseFlag, refuseValue } from "./not-built.js";
 import * as values from "./values.js";
 
 /** A flag and its value; null for a flag without one. */
@@ -25,6 +24,10 @@ const PROTOCOLS = ["tcp", "udp", "sctp"] as const satisfies readonly ServiceProt
 const MODES = ["nat", "dr", "tun", "fullnat"] as const;
 type Mode = (typeof MODES)[number];
 const FORWARDING: Readonly<Record<Mode, ForwardingName>> = { nat: "nat", dr: "dr", tun: "tunnel", fullnat: "fullnat" };
+
+const SYN_PROXY_MODES = ["auto", "on", "off"] as const;
+/** As the setting has it. */
+const SYN_PROXY = { off: "0", on: "1", auto: "2" } as const;
 
 export const DEFAULT_SOCKET = "/run/wlvs.sock";
 const DEFAULT_PERSISTENCE = 360;
@@ -82,7 +85,6 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
   };
 
   for (const [name, given] of tokens) {
-    refuseFlag(name);
     const value = given ?? "";
     switch (name) {
       case "tap":
@@ -125,6 +127,9 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
       case "neigh":
         neighbours.push(parseNeighbour(value));
         break;
+      case "syn-proxy":
+        settings.push(["syn_proxy", SYN_PROXY[values.oneOf("--syn-proxy", value, SYN_PROXY_MODES)]]);
+        break;
       case "no-forward":
         forward = false;
         break;
@@ -151,6 +156,7 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
   const steps: SourcedStep[] = [];
   for (const found of services) addService(found, ports, steps, warnings);
   for (const file of ruleFiles) steps.push(...(await sources.rules(file)));
+  if (settings.some(([name, value]) => name === "syn_proxy" && value === SYN_PROXY.on)) checkSynProxy(steps);
 
   const profile = values.oneOf("--profile", last.profile ?? "wlvs", ["kernel", "wlvs"] as const);
   const io = last.io ?? "auto";
@@ -185,6 +191,19 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
 function parseState(text: string): string {
   if (text === "" || text.endsWith("/")) throw usage(`--state ${text}: write the name of a file`);
   return resolve(text);
+}
+
+/** Where every service is to have it, every server has to let it. */
+function checkSynProxy(steps: readonly SourcedStep[]): void {
+  for (const { from, step } of steps) {
+    if (step.do !== "addServer" && step.do !== "editServer") continue;
+    const { forwarding } = step.server;
+    if (forwarding === "nat" || forwarding === "fullnat") continue;
+    const mode = forwarding === "tunnel" ? "tun" : forwarding;
+    throw usage(
+      `--syn-proxy on: ${from} has mode ${mode}, and its answers do not come by here: take mode nat or fullnat, or --syn-proxy auto, which leaves such services out`,
+    );
+  }
 }
 
 function parsePort(kind: "tap" | "tun", text: string): PortSpec {
@@ -285,7 +304,6 @@ function parseVip(text: string): PendingService {
 
 function parseMode(flag: string, text: string): Mode {
   const mode = values.oneOf(flag, text, MODES);
-  refuseValue("mode", mode);
   return mode;
 }
 

@@ -46,6 +46,11 @@ export function milliseconds(value: string | number): number {
   return Math.round(Number(number) * (UNITS[unit ?? ""] ?? Number.NaN));
 }
 
+/** New connections a second of "100/s" or 100. */
+export function rateOf(value: string | number): number {
+  return typeof value === "number" ? value : Number.parseInt(value, 10);
+}
+
 function duration(least: number, most: number) {
   const error = `write a time as 500ms, 1.5s, 2m or 1h, or a number of seconds; from ${least} ms to ${most / 1000} s`;
   return z
@@ -66,6 +71,12 @@ const count = whole(0, 0xffffffff);
 const netns = word;
 const ip = z.string("write an IP address").refine((text) => isIP(text) !== 0, { error: "write an IP address" });
 const port = whole(1, 65535);
+
+const perSecond = z
+  .union([whole(1, 10_000_000), z.string().regex(/^\d{1,8}\/s$/)], {
+    error: "write a number a second, as 100 or 100/s",
+  })
+  .refine((value) => rateOf(value) >= 1 && rateOf(value) <= 10_000_000, { error: "write from 1/s to 10000000/s" });
 
 const timing = {
   interval: duration(10, 86_400_000).optional(),
@@ -179,6 +190,13 @@ const quorum = z.union(
   { error: "write a weight, or a mapping of weight, hysteresis, up, down" },
 );
 
+const limit = { connections: whole(1, 0xffffffff).optional(), rate: perSecond.optional() };
+const limits = mapping({
+  ...limit,
+  per_source: mapping(limit).optional().describe("of one client: an IPv4 address or an IPv6 /64"),
+});
+const synProxy = z.enum(["auto", "on", "off"], "write auto, on or off");
+
 export const service = mapping({
   vip: parsed(ENDPOINT, (text) => values.endpoint("", text.replace(/\/[a-z]+$/, ""))).optional(),
   mark: whole(1, 0xffffffff).optional(),
@@ -193,6 +211,8 @@ export const service = mapping({
     .optional(),
   engine: z.enum(["sip"], "write sip").optional(),
   one_packet: z.boolean("write true or false").optional(),
+  syn_proxy: synProxy.optional(),
+  limits: limits.optional(),
   check: z.union([check, z.array(check).min(1)]).optional(),
   on_failure: z.enum(["remove", "inhibit"], "write remove or inhibit").optional(),
   connections: z
@@ -248,6 +268,7 @@ export const file = mapping({
   marks: word.optional().describe("a file of nftables rules that end in `meta mark set N`"),
   watch: z.boolean("write true or false").optional().describe("whether a change of this file is applied at once"),
   forward: z.boolean("write true or false").optional(),
+  syn_proxy: synProxy.optional().describe("for every service that does not say otherwise"),
   profile: z.enum(["kernel", "wlvs"], "write kernel or wlvs").optional(),
   socket: word.optional(),
   socket_group: word.optional(),

@@ -1,7 +1,7 @@
 /** Services as YAML: alone, or into a file that a person wrote. */
 import { Document, isMap, isSeq, parseDocument, type YAMLMap, type YAMLSeq } from "yaml";
 import { endpoint, serverKey, serviceKey } from "../control/keys.js";
-import type { ForwardingName, ServerConfig, ServiceConfig } from "../ipvs/model.js";
+import type { ForwardingName, Limit, Limits, ServerConfig, ServiceConfig } from "../ipvs/model.js";
 import { formatSchedulerFlags } from "../ipvs/scheduler-flags.js";
 import { diffTables, netmask, stepText, type Table, tablesOf } from "./diff.js";
 import { parseConfigFile } from "./file.js";
@@ -45,7 +45,19 @@ function serviceEntry({ id, ...service }: ServiceConfig): Entry {
     ...(!whole && { granularity: id.family === 6 ? service.persistencePrefix : mask }),
     ...(service.persistenceEngine !== undefined && { engine: service.persistenceEngine }),
     ...(service.onePacket && { one_packet: true }),
+    ...(service.synProxy !== undefined && service.synProxy !== "default" && { syn_proxy: service.synProxy }),
+    ...limitsEntry(service.limits),
   };
+}
+
+function limitsEntry({ connections = 0, rate = 0, perSource = {} }: Limits = {}): Entry {
+  const one = (limit: Limit) => ({
+    ...((limit.connections ?? 0) > 0 && { connections: limit.connections }),
+    ...((limit.rate ?? 0) > 0 && { rate: limit.rate }),
+  });
+  const ofSource = one(perSource);
+  const limits = { ...one({ connections, rate }), ...(Object.keys(ofSource).length > 0 && { per_source: ofSource }) };
+  return Object.keys(limits).length > 0 ? { limits } : {};
 }
 
 /** `usual` is the mode that servers of the service have unless they say otherwise. */

@@ -91,6 +91,9 @@ export interface CounterInfo {
   readonly framesOut: number;
   readonly generated: number;
   readonly evictions: number;
+  /** Handshakes of the SYN proxy: SYN answered, cookies that came back, others, and what the servers said. */
+  readonly synProxy: Readonly<Record<"answered" | "accepted" | "invalid" | "spliced" | "refused" | "silent", number>>;
+  readonly neighboursChanged: number;
   readonly traps: number;
   /** By name in lower case: forward, local, consumed, drop. */
   readonly verdicts: Readonly<Record<string, number>>;

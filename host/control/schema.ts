@@ -37,6 +37,7 @@ const markService = z.strictObject({ family, mark: z.int().min(1).max(0xffffffff
 export const serviceId = z.union([protocolService.refine(ofFamily, wrongFamily), markService]);
 export const serverId = z.strictObject({ family, address, port }).refine(ofFamily, wrongFamily);
 
+const limit = { connections: u32.optional(), rate: z.int().min(0).max(10_000_000).optional() };
 const serviceFields = {
   id: serviceId,
   scheduler: z.string().min(1).max(15),
@@ -46,6 +47,8 @@ const serviceFields = {
   persistenceEngine: z.string().min(1).max(15).optional(),
   onePacket: z.boolean(),
   schedulerFlags: z.int().min(0).max(7),
+  synProxy: z.enum(["default", "auto", "on", "off"]).optional(),
+  limits: z.strictObject({ ...limit, perSource: z.strictObject(limit).optional() }).optional(),
 };
 export const serviceConfig = z.strictObject(serviceFields);
 
@@ -103,7 +106,19 @@ export const serverInfo = z.object({
   stats,
   rates,
 });
-export const serviceInfo = z.object({ ...serviceFields, stats, rates, servers: z.array(serverInfo) });
+export const defenceInfo = z.object({
+  synProxy: z.boolean(),
+  switches: counter,
+  halfOpen: counter,
+  refused: z.object({ connections: counter, rate: counter, source: counter }),
+});
+export const serviceInfo = z.object({
+  ...serviceFields,
+  defence: defenceInfo.optional(),
+  stats,
+  rates,
+  servers: z.array(serverInfo),
+});
 
 export const connectionInfo = z.object({
   family,
@@ -219,6 +234,15 @@ export const counterInfo = z.object({
   framesOut: counter,
   generated: counter,
   evictions: counter,
+  synProxy: z.object({
+    answered: counter,
+    accepted: counter,
+    invalid: counter,
+    spliced: counter,
+    refused: counter,
+    silent: counter,
+  }),
+  neighboursChanged: counter,
   traps: counter,
   verdicts: z.record(z.string(), counter),
   reasons: z.record(z.string(), counter),

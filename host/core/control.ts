@@ -19,6 +19,7 @@ import {
   type ServiceConfig,
   type ServiceId,
   type ServiceProtocol,
+  type SynProxy,
   type Timeouts,
   type TunnelChecksum,
   type TunnelName,
@@ -56,6 +57,12 @@ const FAILURE_IDS: Readonly<Record<ServerFailure, number>> = {
   keep: Server.FAILURE_KEEP,
   reset: Server.FAILURE_RESET,
   reschedule: Server.FAILURE_RESCHEDULE,
+};
+export const SYN_PROXY_IDS: Readonly<Record<SynProxy, number>> = {
+  default: Service.PROXY_DEFAULT,
+  off: Service.PROXY_OFF,
+  on: Service.PROXY_ALWAYS,
+  auto: Service.PROXY_AUTO,
 };
 export const PERSISTENCE_ENGINE_IDS: Readonly<Record<string, number>> = { sip: 1 };
 export const PORT_KIND_IDS = {
@@ -155,13 +162,38 @@ export class Control {
   }
 
   serviceAdd(service: ServiceConfig): number {
-    this.putService(service);
-    return resultOf(this.core.serviceAdd(), "add service");
+    return this.hold(() => {
+      this.putService(service);
+      const record = resultOf(this.core.serviceAdd(), "add service");
+      if (service.synProxy !== undefined || service.limits !== undefined) this.guard(record, service, "add service");
+      return record;
+    });
   }
 
+  /** SYN proxy and limits stay where the service says nothing of them. */
   serviceEdit(service: ServiceConfig): number {
-    this.putService(service);
-    return resultOf(this.core.serviceEdit(), "edit service");
+    return this.hold(() => {
+      this.putService(service);
+      const record = resultOf(this.core.serviceEdit(), "edit service");
+      if (service.synProxy !== undefined || service.limits !== undefined) this.guard(record, service, "edit service");
+      return record;
+    });
+  }
+
+  /** The request still names the service. */
+  private guard(record: number, { synProxy, limits }: ServiceConfig, what: string): void {
+    const view = new DataView(this.memory.buffer, record);
+    const mode = synProxy === undefined ? view.getUint8(Service.PROXY_MODE) : SYN_PROXY_IDS[synProxy];
+    const kept = (at: number) => view.getUint32(at, true);
+    const { connections, rate, perSource } = limits ?? {
+      connections: kept(Service.LIMIT_CONNECTIONS),
+      rate: kept(Service.LIMIT_RATE),
+      perSource: { connections: kept(Service.SOURCE_CONNECTIONS), rate: kept(Service.SOURCE_RATE) },
+    };
+    resultOf(
+      this.core.serviceGuard(mode, connections ?? 0, rate ?? 0, perSource?.connections ?? 0, perSource?.rate ?? 0),
+      what,
+    );
   }
 
   serviceRemove(id: ServiceId): void {

@@ -16,6 +16,7 @@ export interface Core {
   serviceEdit(): number;
   serviceRemove(): number;
   serviceFind(): number;
+  serviceGuard(mode: number, connections: number, rate: number, ofSource: number, sourceRate: number): number;
   serverAdd(): number;
   serverEdit(): number;
   serverRemove(): number;

@@ -9,6 +9,7 @@ import type {
   ConnectionInfo,
   DaemonInfo,
   FailureStep,
+  ForwardingName,
   Ipvs,
   IpvsStep,
   Rates,
@@ -235,7 +236,7 @@ export class LocalIpvs implements Ipvs {
       case "editService": {
         const before = this.snapshot(step.service.id);
         this.applyEditService(step.service);
-        return () => before !== undefined && this.control.serviceEdit(before);
+        return () => before !== undefined && this.control.serviceEdit({ synProxy: "default", limits: {}, ...before });
       }
       case "removeService": {
         const before = this.snapshot(step.id);
@@ -307,7 +308,8 @@ export class LocalIpvs implements Ipvs {
   }
 
   private applyEditService(service: ServiceConfig): void {
-    this.existing(service.id, Errno.ESRCH, "edit service");
+    const record = this.existing(service.id, Errno.ESRCH, "edit service");
+    if (service.synProxy === "on" && this.tables.unproxied(record)) throw unproxied("edit service");
     checkService(service, "edit service");
     this.control.serviceEdit(service);
   }
@@ -317,8 +319,15 @@ export class LocalIpvs implements Ipvs {
     this.control.serviceRemove(id);
   }
 
+  /** The director cannot answer for servers whose own answers it does not see. */
+  private checkProxy(service: ServiceId, forwarding: ForwardingName, what: string): void {
+    if (forwarding === "nat" || forwarding === "fullnat") return;
+    if (this.tables.isProxied(this.existing(service, Errno.ESRCH, what))) throw unproxied(what);
+  }
+
   private applyAddServer(service: ServiceId, server: ServerConfig): void {
     this.existing(service, Errno.ESRCH, "add server");
+    this.checkProxy(service, server.forwarding, "add server");
     checkServer(service, server, "add server");
     if (this.findServer(service, server.id) !== undefined) throw ipvsError(Errno.EEXIST, "add server");
     this.control.serverAdd(service, server);
@@ -326,6 +335,7 @@ export class LocalIpvs implements Ipvs {
 
   private applyEditServer(service: ServiceId, server: ServerConfig, failure?: ServerFailure): void {
     this.existing(service, Errno.ESRCH, "edit server");
+    this.checkProxy(service, server.forwarding, "edit server");
     checkServer(service, server, "edit server");
     if (this.findServer(service, server.id) === undefined) throw ipvsError(Errno.ENOENT, "edit server");
     this.control.serverEdit(service, server, failure);
@@ -336,6 +346,11 @@ export class LocalIpvs implements Ipvs {
     if (this.findServer(service, server) === undefined) throw ipvsError(Errno.ENOENT, "remove server");
     this.control.serverRemove(service, server, failure);
   }
+}
+
+function unproxied(what: string): IpvsError {
+  const why = "the SYN proxy needs mode nat or fullnat: answers of dr and tun servers do not come by here";
+  return new IpvsError("EINVAL", Errno.EINVAL, `${what}: ${why}`);
 }
 
 /** Scheduler first, then the persistence engine, then an IPv6 prefix: the order of the kernel's refusals. */

@@ -14,6 +14,7 @@ import * as Server from "../../assembly/layout/server.js";
 import * as Service from "../../assembly/layout/service.js";
 import * as Slot from "../../assembly/layout/slot.js";
 import * as Snapshot from "../../assembly/layout/snapshot.js";
+import * as Source from "../../assembly/layout/source.js";
 import * as Worker from "../../assembly/layout/worker.js";
 import { SETTING_DEFAULTS } from "./settings.js";
 
@@ -38,6 +39,8 @@ export interface Capacities {
   readonly rings: number;
   /** Bytes of the traces' region: filters, and the ring of what is told. */
   readonly trace: number;
+  /** Clients of limited services that are remembered; a multiple of layout/source's WAYS. */
+  readonly sources: number;
   /** Full NAT: pairs of local address and server with connections at once. */
   readonly locals: number;
 }
@@ -90,6 +93,7 @@ export function capacitiesOf(options: Partial<Capacities> = {}): Capacities {
     slots: workers * 512 + 256,
     marks: PAGE,
     rings: 0,
+    sources: 65536,
     locals: 4096,
     trace: 1 << 20,
     ...options,
@@ -131,6 +135,7 @@ export function planMemory(capacities: Capacities): MemoryPlan {
   add("index", indexLines(c.connections), ConnectionIndex.SIZE);
   add("extensions", c.extensions, Connection.EXTENSION_SIZE);
   add("arena", c.arena, 1);
+  add("sources", c.sources, Source.SIZE, Source.WAYS * Source.SIZE);
   add("locals", c.locals, Local.SIZE);
   add("state", Snapshot.SIZE, 1);
   add("changed", Math.ceil(c.connections / 64) * 8, 1);
@@ -169,6 +174,7 @@ const HEADER_WORDS: Readonly<Record<string, readonly [number, number | undefined
   marks: [Memory.MARKS_BASE, Memory.MARKS_CAPACITY],
   counters: [Memory.COUNTERS_BASE, Memory.COUNTERS_CAPACITY],
   wheel: [Memory.WHEEL_BASE, Memory.WHEEL_CAPACITY],
+  sources: [Memory.SOURCES_BASE, Memory.SOURCES_CAPACITY],
   locals: [Memory.LOCALS_BASE, Memory.LOCALS_CAPACITY],
   trace: [Memory.TRACE_BASE, Memory.TRACE_CAPACITY],
   rings: [Memory.RINGS_BASE, Memory.RINGS_CAPACITY],
@@ -189,6 +195,11 @@ export function createMemory(plan: MemoryPlan, options: HeaderOptions = {}): Web
   word(Memory.WORKER_COUNT, plan.capacities.workers);
   word(Memory.NOW, options.now ?? 0);
   word(Memory.SEED, options.seed ?? randomBytes(4).readUInt32LE());
+  const secret = options.seed === undefined ? randomBytes(32) : Buffer.alloc(32, options.seed);
+  for (let n = 0; n < 4; n++) {
+    word(Memory.COOKIE_SECRET + 4 * n, secret.readUInt32LE(4 * n));
+    word(Memory.SOURCE_KEY + 4 * n, secret.readUInt32LE(16 + 4 * n));
+  }
   word(Memory.PROFILE, options.profile ?? 0);
   word(Memory.IP_FORWARD, (options.forward ?? true) ? 1 : 0);
   for (const region of plan.regions) {

@@ -45,6 +45,10 @@ const SETTINGS: Readonly<Record<string, SettingInfo>> = {
   icmp_rate: { ids: [Setting.ICMP_RATE], defaults: [1000] },
   neighbour_queue: { ids: [Setting.NEIGHBOUR_QUEUE], defaults: [101], largest: 255 },
   announce: { ids: [Setting.ANNOUNCE], defaults: [1], largest: 1 },
+  syn_proxy: { ids: [Setting.SYN_PROXY], defaults: [0], largest: 2 },
+  syn_proxy_threshold: { ids: [Setting.SYN_PROXY_THRESHOLD], defaults: [1024] },
+  udp_unanswered: { ids: [Setting.UDP_UNANSWERED], defaults: [0], largest: 2_147_483 },
+  limit_answer: { ids: [Setting.LIMIT_ANSWER], defaults: [1], largest: 1 },
   kernel_quirks: { ids: [Setting.KERNEL_QUIRKS], defaults: [1], largest: 1 },
 };
 
@@ -59,6 +63,10 @@ export const OWN_SETTINGS: readonly string[] = [
   "icmp_rate",
   "neighbour_queue",
   "announce",
+  "syn_proxy",
+  "syn_proxy_threshold",
+  "udp_unanswered",
+  "limit_answer",
   "kernel_quirks",
 ];
 export const SETTING_NAMES: readonly string[] = Object.keys(SETTINGS);

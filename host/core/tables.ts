@@ -28,6 +28,7 @@ import type {
   ServiceInfo,
   ServiceProtocol,
   Stats,
+  SynProxy,
   Timeouts,
   TunnelChecksum,
   TunnelName,
@@ -37,6 +38,7 @@ import {
   PERSISTENCE_ENGINE_IDS,
   PROTOCOL_IDS,
   SCHEDULER_IDS,
+  SYN_PROXY_IDS,
   TUNNEL_CHECKSUM_IDS,
   TUNNEL_IDS,
 } from "./control.js";
@@ -133,6 +135,10 @@ export interface CoreCounters {
   readonly framesOut: number;
   readonly generated: number;
   readonly evictions: number;
+  /** SYN proxy: handshakes by how far they came. */
+  readonly synProxy: Readonly<Record<"answered" | "accepted" | "invalid" | "spliced" | "refused" | "silent", number>>;
+  /** Neighbours that took another MAC. */
+  readonly neighboursChanged: number;
   /** By verdict and by reason, names in lower case with dashes. */
   readonly verdicts: Readonly<Record<string, number>>;
   readonly reasons: Readonly<Record<string, number>>;
@@ -145,6 +151,7 @@ const PROTOCOL_NAMES = invert<ServiceProtocol>(PROTOCOL_IDS);
 const FORWARDING_NAMES = invert<ForwardingName>(FORWARDING_IDS);
 const TUNNEL_NAMES = invert<TunnelName>(TUNNEL_IDS);
 const TUNNEL_CHECKSUM_NAMES = invert<TunnelChecksum>(TUNNEL_CHECKSUM_IDS);
+const SYN_PROXY_NAMES = invert<SynProxy>(SYN_PROXY_IDS);
 const ENGINE_NAMES = invert(PERSISTENCE_ENGINE_IDS);
 
 const namesOf = (ids: Readonly<Record<string, number>>, without: readonly string[]) =>
@@ -263,9 +270,52 @@ export class Tables {
       persistenceEngine: engine,
       onePacket: (flags & Service.FLAG_ONE_PACKET) !== 0,
       schedulerFlags: (flags / Service.FLAG_SCHEDULER_1) & 7,
+      ...this.guard(at),
       stats: this.stats(at + Service.STATS),
       rates: this.rates(at + Service.RATES),
     };
+  }
+
+  /** SYN proxy and limits, where a service has them. */
+  private guard(at: number): Pick<ServiceInfo, "synProxy" | "limits" | "defence"> {
+    const own = this.u8(at + Service.PROXY_MODE);
+    const limit = (connections: number, rate: number) => ({
+      ...(this.u32(at + connections) !== 0 && { connections: this.u32(at + connections) }),
+      ...(this.u32(at + rate) !== 0 && { rate: this.u32(at + rate) }),
+    });
+    const all = limit(Service.LIMIT_CONNECTIONS, Service.LIMIT_RATE);
+    const perSource = limit(Service.SOURCE_CONNECTIONS, Service.SOURCE_RATE);
+    const limits = { ...all, ...(Object.keys(perSource).length > 0 && { perSource }) };
+    const isLimited = Object.keys(limits).length > 0;
+    const usual = [Service.PROXY_OFF, Service.PROXY_ALWAYS, Service.PROXY_AUTO][this.setting(Setting.SYN_PROXY)];
+    const mode = own === Service.PROXY_DEFAULT ? (usual ?? Service.PROXY_OFF) : own;
+    if (mode === Service.PROXY_OFF && own === Service.PROXY_DEFAULT && !isLimited) return {};
+    const fits = this.view.getUint16(at + Service.PROXY_UNFIT, true) === 0 && this.u32(at + Service.WEIGHT_SUM) > 0;
+    const atWork = mode === Service.PROXY_ALWAYS || (mode === Service.PROXY_AUTO && this.u8(at + Service.PROXY_ON) > 0);
+    return {
+      ...(own !== Service.PROXY_DEFAULT && { synProxy: SYN_PROXY_NAMES.get(own) ?? "default" }),
+      ...(isLimited && { limits }),
+      defence: {
+        synProxy: atWork && fits,
+        switches: this.u32(at + Service.PROXY_SWITCHES),
+        halfOpen: this.u32(at + Service.EMBRYONIC),
+        refused: {
+          connections: this.u32(at + Service.REFUSED_CONNECTIONS),
+          rate: this.u32(at + Service.REFUSED_RATE),
+          source: this.u32(at + Service.REFUSED_SOURCE),
+        },
+      },
+    };
+  }
+
+  /** Whether a service asks for the SYN proxy at all times. */
+  isProxied(at: number): boolean {
+    return this.u8(at + Service.PROXY_MODE) === Service.PROXY_ALWAYS;
+  }
+
+  /** Whether a service has servers that the SYN proxy cannot answer for. */
+  unproxied(at: number): boolean {
+    return this.view.getUint16(at + Service.PROXY_UNFIT, true) !== 0;
   }
 
   server(at: number): ServerInfo {
@@ -486,6 +536,15 @@ export class Tables {
       framesOut: this.u64(at + Counters.FRAMES_OUT),
       generated: this.u64(at + Counters.GENERATED),
       evictions: this.u64(at + Counters.EVICTIONS),
+      synProxy: {
+        answered: this.u64(at + Counters.COOKIES_SENT),
+        accepted: this.u64(at + Counters.COOKIES_ACCEPTED),
+        invalid: this.u64(at + Counters.COOKIES_REFUSED),
+        spliced: this.u64(at + Counters.PROXY_SPLICED),
+        refused: this.u64(at + Counters.PROXY_SERVER_REFUSED),
+        silent: this.u64(at + Counters.PROXY_SERVER_SILENT),
+      },
+      neighboursChanged: this.u64(at + Counters.NEIGHBOURS_CHANGED),
       verdicts: named(Counters.VERDICTS, VERDICT_NAMES),
       reasons: named(Counters.REASONS, REASON_NAMES),
     };

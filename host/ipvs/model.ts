@@ -13,6 +13,30 @@ export type ServiceId =
   | { readonly family: Family; readonly protocol: ServiceProtocol; readonly address: string; readonly port: number }
   | { readonly family: Family; readonly mark: number };
 
+/** Who answers a client's SYN: the director always, when it is needed, or never; or what the setting syn_proxy says. */
+export type SynProxy = "default" | "auto" | "on" | "off";
+
+/** Connections, and new ones a second; 0 or absent: no limit. */
+export interface Limit {
+  readonly connections?: number | undefined;
+  readonly rate?: number | undefined;
+}
+
+export interface Limits extends Limit {
+  /** For each client: an IPv4 address, or an IPv6 network of 64 bits. */
+  readonly perSource?: Limit | undefined;
+}
+
+/** How a service stands up to floods. */
+export interface DefenceInfo {
+  /** Whether the SYN proxy is at work, and how often it was switched on or off by itself. */
+  readonly synProxy: boolean;
+  readonly switches: number;
+  readonly halfOpen: number;
+  /** New connections that a limit refused. */
+  readonly refused: { readonly connections: number; readonly rate: number; readonly source: number };
+}
+
 /** Scheduler flags are three bits whose names depend on the scheduler: sh-fallback is flag-1, sh-port is flag-2. */
 export interface ServiceConfig {
   readonly id: ServiceId;
@@ -27,6 +51,9 @@ export interface ServiceConfig {
   readonly onePacket: boolean;
   /** Bit 0: flag-1, bit 1: flag-2, bit 2: flag-3. */
   readonly schedulerFlags: number;
+  /** These two stay as they are when a service is edited by one that lacks them. */
+  readonly synProxy?: SynProxy | undefined;
+  readonly limits?: Limits | undefined;
 }
 
 export interface ServerId {
@@ -76,6 +103,8 @@ export interface ServerInfo extends ServerConfig {
 export type ServerFailure = "keep" | "reset" | "reschedule";
 
 export interface ServiceInfo extends ServiceConfig {
+  /** Of services with a SYN proxy or limits. */
+  readonly defence?: DefenceInfo | undefined;
   readonly stats: Stats;
   readonly rates: Rates;
   /** In the order they were added. */

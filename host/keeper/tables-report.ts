@@ -42,7 +42,7 @@ export class Throttle {
 
 /** Without counters and what else a table does not start with. */
 export function tableOf(service: ServiceInfo): Table {
-  const { stats: _stats, rates: _rates, servers, ...config } = service;
+  const { stats: _stats, rates: _rates, defence: _defence, servers, ...config } = service;
   return {
     ...config,
     servers: servers.map(

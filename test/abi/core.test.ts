@@ -7,7 +7,7 @@ import { capacitiesOf, createMemory, planMemory } from "../../host/core/memory.j
 
 const EXPORTS = [
   "layoutVersion init run tick hold release sendFailed announce flush zero",
-  "serviceAdd serviceEdit serviceRemove serviceFind serverAdd serverEdit serverRemove",
+  "serviceAdd serviceEdit serviceRemove serviceFind serviceGuard serverAdd serverEdit serverRemove",
   "settingSet timeoutsSet portAdd portUp portMtu addressAdd addressRemove routeAdd routeRemove",
   "neighbourAdd neighbourRemove neighbourFlush marksPut marksLoad",
   "snapshotServers snapshotServices snapshotAddresses snapshotConnections snapshotChanged snapshotTimers noteChanges",

@@ -151,6 +151,8 @@ export class FakeInfo implements DirectorInfo {
       framesOut: 1200,
       generated: 4,
       evictions: 0,
+      synProxy: { answered: 9, accepted: 3, invalid: 1, spliced: 2, refused: 1, silent: 0 },
+      neighboursChanged: 0,
       traps: 0,
       verdicts: { forward: 1200, local: 30, consumed: 0, drop: 4 },
       reasons: { "no-route": 4 },

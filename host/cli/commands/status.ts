@@ -132,9 +132,10 @@ function serviceTable(services: readonly ServiceInfo[], health: readonly ServerH
       health.filter((one) => one.service === serviceKey(service.id)).map((one) => [one.server, one]),
     );
     const persistent = service.persistence === undefined ? "" : `, persistent ${service.persistence}s`;
+    const proxied = service.defence?.synProxy ? ", syn-proxy" : "";
     rows.push([
       serviceName(service),
-      `${service.scheduler}${persistent}`,
+      `${service.scheduler}${persistent}${proxied}`,
       "",
       "",
       "",
