@@ -303,8 +303,7 @@ function parseVip(text: string): PendingService {
 }
 
 function parseMode(flag: string, text: string): Mode {
-  const mode = values.oneOf(flag, text, MODES);
-  return mode;
+  return values.oneOf(flag, text, MODES);
 }
 
 function parseRip(text: string): PendingServer {
