@@ -79,18 +79,18 @@ export class CheckerProcesses {
       return;
     }
     const { child } = place;
-    child.once("error", (error) =>
-      this.log.error({ event: "checks.failed", netns }, `the checking process: ${oneLine(error)}`),
-    );
-    child.once("exit", (status, signal) => {
+    const ended = (reason: string) => {
       if (place.child !== child) return;
       place.child = undefined;
-      this.log.error(
-        { event: "checks.died", netns },
-        `the checking process died: ${signal ?? `status ${status}`}; starting it again`,
-      );
+      this.log.error({ event: "checks.died", netns }, `the checking process ${reason}; starting it again`);
       this.later(netns, place);
+    };
+    child.on("error", (error) => {
+      // What never began does not exit.
+      if (child.pid === undefined) ended(`cannot be started: ${oneLine(error)}`);
+      else this.log.error({ event: "checks.failed", netns }, `the checking process: ${oneLine(error)}`);
     });
+    child.once("exit", (status, signal) => ended(`died: ${signal ?? `status ${status}`}`));
     child.on("message", ({ health, tallies }: FromChecker) => this.report(health, tallies));
   }
 
