@@ -74,6 +74,8 @@ const upgrades = new Map<number, { done(result: UpgradeResult): void; failed(err
 const waiting = new Map<ToDirector["type"], () => void>();
 /** How this director gives its place to another one, or keeps it after all. */
 let successions: Succession | undefined;
+/** What the keeper wants to be different is done from now on. */
+let begin: () => void = () => {};
 let reloadMarks: (text: string) => void = () => {};
 /** Reloads that were asked for here, by number. */
 const reloads = new Map<number, { done(result: ReloadResult): void; failed(error: unknown): void }>();
@@ -139,14 +141,6 @@ async function start(message: Start): Promise<void> {
   );
   const markRules = tables?.marks ?? config.marks?.text;
   if (markRules !== undefined) marks.replace(markRules);
-  reloadMarks = (text) => {
-    try {
-      marks.replace(text);
-      log.info({ event: "marks.loaded", rules: marks.count() }, "firewall marks loaded");
-    } catch (error) {
-      log.error({ event: "marks.refused" }, `firewall marks stay as they were: ${oneLine(error)}`);
-    }
-  };
   for (const [name, value] of tables?.settings ?? []) engine.control.setting(name, value);
   const timeouts = tables?.timeouts ?? config.timeouts;
   if (timeouts !== undefined) await engine.ipvs.setTimeouts(timeouts);
@@ -200,17 +194,26 @@ async function start(message: Start): Promise<void> {
     writer?.changed();
     tell({ type: "tables", tables: latest });
   });
+  reloadMarks = (text) => {
+    try {
+      marks.replace(text);
+      log.info({ event: "marks.loaded", rules: marks.count() }, "firewall marks loaded");
+      report.changed();
+    } catch (error) {
+      log.error({ event: "marks.refused" }, `firewall marks stay as they were: ${oneLine(error)}`);
+    }
+  };
   const changed = async () => {
     await failover.settleAll();
     report.changed();
     if (led) await leadHere();
   };
   reconfigure = async (next) => {
-    const place = { control: engine.control, ipvs: engine.ipvs, failover, reloadMarks };
+    const place = { control: engine.control, ipvs: engine.ipvs, failover, marks };
     const began = performance.now();
-    const { steps, changes, restart } = await applyConfig(place, config, next);
+    const { steps, changes, restart, ...applied } = await applyConfig(place, config, next);
     const ms = Math.round((performance.now() - began) * 10) / 10;
-    config = next;
+    config = applied.config;
     passive.configure(config.health ?? []);
     tell({ type: "applied", config });
     tell({ type: "checks", targets: targetsOf(config.health ?? []) });
@@ -234,6 +237,7 @@ async function start(message: Start): Promise<void> {
     },
     reload: askForReload,
     upgrade: askForUpgrade,
+    profile: () => config.profile,
     counted,
     tracer: () => tracer,
   });
@@ -260,6 +264,7 @@ async function start(message: Start): Promise<void> {
     log.info({ event: "director.ready", workers: config.workers, ports: names }, "forwarding");
     tell({ type: "checks", targets: targetsOf(config.health ?? []) });
     tell({ type: "ready" });
+    begin();
   };
   // The server takes as long to load as all the rest. The control socket is open already, whoever connects to it waits
   // for its turn; only a port of TCP may still be refused.
@@ -374,8 +379,8 @@ function askForReload(): Promise<ReloadResult> {
   });
 }
 
-/** One configuration after the other: a file may change while the one before is being applied. */
-let reconfiguring: Promise<void> = Promise.resolve();
+/** One after the other: a file may change while what it said before is being applied, or the director begins. */
+let reconfiguring = new Promise<void>((resolve) => (begin = resolve));
 
 function takeConfig(config: RunConfig, number: number | undefined): void {
   const asker = number === undefined ? undefined : reloads.get(number);
@@ -562,5 +567,5 @@ process.on("message", (message: ToDirector) => {
     commits.get(message.number)?.(message.problem);
     commits.delete(message.number);
   } else if (message.type === "routed") unrouted.get(message.number)?.();
-  else reloadMarks(message.text);
+  else reconfiguring = reconfiguring.then(() => reloadMarks(message.text));
 });

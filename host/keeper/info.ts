@@ -39,6 +39,8 @@ const ENOENT = 2;
 /** What is known of the director beside its tables. */
 export interface Surroundings
   extends Pick<DirectorInfo, "health" | "tables" | "configuration" | "reload" | "upgrade" | "tracer"> {
+  /** Of the configuration that is running. */
+  profile(): RunConfig["profile"];
   /** What the process counts itself. */
   readonly counted: ProcessCounts;
 }
@@ -51,7 +53,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
   private readonly version: string;
   private readonly markRules: Marks;
   private readonly view: DataView;
-  private readonly counted: ProcessCounts;
+  private readonly surroundings: Surroundings;
   private own: ProcessMetrics | undefined;
   readonly health: DirectorInfo["health"];
   readonly tables: DirectorInfo["tables"];
@@ -68,12 +70,12 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
     markRules: Marks,
     surroundings: Surroundings,
   ) {
+    this.surroundings = surroundings;
     this.health = surroundings.health;
     this.tables = surroundings.tables;
     this.configuration = surroundings.configuration;
     this.reload = surroundings.reload;
     this.upgrade = surroundings.upgrade;
-    this.counted = surroundings.counted;
     this.tracer = surroundings.tracer;
     this.engine = engine;
     this.markRules = markRules;
@@ -90,7 +92,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
       version: this.version,
       pid: process.pid,
       uptime: Math.floor(process.uptime()),
-      profile: this.config.profile,
+      profile: this.surroundings.profile(),
       workers: this.config.workers,
       io: this.engine.io,
       connections: {
@@ -181,7 +183,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
   /** Loaded by the first who asks: a director that nobody scrapes starts sooner. */
   async *metrics(): AsyncIterable<string> {
     const { metricsText, ProcessMetrics } = await import("../metrics/metrics.js");
-    this.own ??= new ProcessMetrics(this.counted);
+    this.own ??= new ProcessMetrics(this.surroundings.counted);
     yield* metricsText(this, this.own);
   }
 

@@ -171,6 +171,10 @@ class Supervisor {
   private readonly watchdog: NodeJS.Timeout | undefined;
   private readonly log: Logger;
   private readonly checkers: CheckerProcesses;
+  /** The configuration that was read last, until a director has answered. */
+  private unanswered: Extract<ToDirector, { type: "config" }> | undefined;
+  /** The director before was told the same, and died. */
+  private isRetry = false;
   private announced = false;
   /** There is a director, and it forwards. */
   private flows = false;
@@ -233,7 +237,8 @@ class Supervisor {
       this.watch?.refresh();
       const config = await this.options.load();
       for (const warning of config.warnings) this.log.warn({ event: "config.warning" }, warning);
-      this.tell({ type: "config", config, number });
+      this.unanswered = { type: "config", config, number };
+      this.tell(this.unanswered);
     } catch (error) {
       this.refuse(error instanceof Error ? error.message : String(error), number);
     }
@@ -246,6 +251,30 @@ class Supervisor {
     }
     this.tell({ type: "refused", message, number });
     this.forwarding(`; nothing is reloaded: ${oneLine(message)}`);
+  }
+
+  /** The director has done with a configuration; undefined: it goes on with the one that it had. */
+  private answered(config: RunConfig | undefined): void {
+    if (config !== undefined) {
+      this.config = config;
+      this.marks = config.marks;
+    }
+    this.unanswered = undefined;
+    this.isRetry = false;
+  }
+
+  /** Tells a new director what none has answered. Its numbers are not those of the one before. */
+  private tellAgain(running: Running): void {
+    const { unanswered } = this;
+    if (unanswered === undefined) return;
+    if (this.isRetry) {
+      // It may be the reason.
+      this.log.error({ event: "config.refused" }, "nothing is reloaded: two directors died while they applied it");
+      this.answered(undefined);
+      return;
+    }
+    this.isRetry = true;
+    running.send({ ...unanswered, number: undefined });
   }
 
   /** A director that is gone is followed by one that starts with what there is then. */
@@ -272,7 +301,9 @@ class Supervisor {
       const wait = deaths === 1 ? 0 : Math.min(BACKOFF_LEAST_MS * 2 ** (deaths - 2), BACKOFF_MOST_MS);
       this.log.error({ event: "director.died", deaths, wait }, `the director died: ${reason}; starting it again`);
       this.manager.status(`the director died: ${reason}; starting it again`);
-      await Promise.race([new Promise((resolve) => setTimeout(resolve, wait)), stop.requested]);
+      let timer: NodeJS.Timeout | undefined;
+      await Promise.race([new Promise((resolve) => (timer = setTimeout(resolve, wait))), stop.requested]);
+      clearTimeout(timer);
       // Whoever cannot start with what the one before left may with what the configuration says.
       if (end.how === "failed") this.tables = undefined;
       this.devices.revive();
@@ -282,6 +313,7 @@ class Supervisor {
   /** Hands other firewall marks to the director, and to those that come after it. */
   reload(marks: MarksSpec): void {
     this.marks = marks;
+    if (this.tables !== undefined) this.tables = { ...this.tables, marks: marks.text };
     this.tell({ type: "marks", text: marks.text });
   }
 
@@ -354,6 +386,7 @@ class Supervisor {
     running.follow(child, (message) => this.hear(running, message));
     const start = { type: "start", config, version, ports, restarts, tables, state, outgoing, incoming } as const;
     running.send({ ...start, socketFd: FIRST_FD } satisfies Start);
+    if (before === undefined) this.tellAgain(running);
     return running;
   }
 
@@ -367,11 +400,11 @@ class Supervisor {
         void this.readAgain(message.number);
         return;
       case "applied":
-        this.config = message.config;
-        this.marks = message.config.marks;
+        this.answered(message.config);
         this.forwarding();
         return;
       case "kept":
+        this.answered(undefined);
         this.log.error({ event: "config.refused" }, `nothing is reloaded: ${message.why}`);
         this.forwarding(`; nothing is reloaded: ${message.why}`);
         return;
@@ -419,6 +452,7 @@ class Supervisor {
       const result = await replace(old, fresh);
       old.successor = fresh;
       this.director = fresh;
+      this.tellAgain(fresh);
       log.info(
         { event: "upgrade.done", child: result.pid, connections: result.connections, pause: result.pause },
         `director ${result.pid} took over from ${old.pid}`,

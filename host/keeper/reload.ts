@@ -4,12 +4,13 @@ import { diffTables, type Table, tablesOf } from "../config/diff.js";
 import type { ReloadResult } from "../control/director-info.js";
 import { serviceKey } from "../control/keys.js";
 import type { Control } from "../core/control.js";
-import { SETTING_DEFAULTS, settingIds, settingName } from "../core/settings.js";
+import { DEFAULT_TIMEOUTS, SETTING_DEFAULTS, settingIds, settingName } from "../core/settings.js";
 import type { Failover } from "../health/failover.js";
-import type { Ipvs, IpvsStep } from "../ipvs/model.js";
+import { type Ipvs, IpvsError, type IpvsStep, type Timeouts } from "../ipvs/model.js";
+import type { Marks } from "../marks/marks.js";
 import { changeTables } from "./changes.js";
 
-/** Fixed when the devices and the memory are made. */
+/** Fixed when the devices and the memory are made, or when the keeper starts. */
 const FIXED = [
   "ports",
   "workers",
@@ -24,62 +25,144 @@ const FIXED = [
   "forward",
   "state",
   "procfs",
+  "watch",
 ] as const satisfies ReadonlyArray<keyof RunConfig>;
 
 export interface Applied extends ReloadResult {
+  /** What runs from now on: of what waits for a restart it has what there was. */
+  readonly config: RunConfig;
   /** What changed in the tables; `changes` has the rest. */
   readonly steps: readonly IpvsStep[];
 }
 
 export interface ReloadPlace {
-  readonly control: Control;
+  readonly control: Pick<Control, "setting" | "routeAdd" | "routeRemove" | "neighbourAdd" | "neighbourRemove">;
   readonly ipvs: Ipvs;
   readonly failover: Failover;
-  reloadMarks(text: string): void;
+  readonly marks: Pick<Marks, "replace" | "text">;
 }
 
-/** All of the tables or nothing of it; throws when the tables refuse, and then nothing has changed. */
+/** All of it or nothing; throws when the core refuses some of it, and then nothing has changed. */
 export async function applyConfig(place: ReloadPlace, before: RunConfig, after: RunConfig): Promise<Applied> {
-  const { control, ipvs, failover } = place;
+  const restart = FIXED.filter((key) => !same(before[key], after[key]));
   const changes: string[] = [];
-  const running = failover.whole(await ipvs.services());
-  const steps = diffTables(running, tablesOf(after.steps.map(({ step }) => step)));
-  await changeByService(place, running, steps);
-  const settings = new Map(before.settings);
-  const wanted = new Map(after.settings);
-  for (const [name, value] of wanted) {
-    if (settings.get(name) === value) continue;
-    control.setting(name, value);
-    changes.push(`net.ipv4.vs.${settingName(name)}=${value}`);
+  /** What takes back what was done so far. */
+  const undo: Array<() => unknown> = [];
+  const change = (what: string, work: () => void, back: () => void) => {
+    try {
+      work();
+    } catch (error) {
+      throw refused(what, error, restart.includes("ports"));
+    }
+    undo.push(back);
+  };
+  let steps: readonly IpvsStep[];
+  try {
+    changes.push(...changeSettings(place, before, after, change));
+    changes.push(...changeWays(place, before, after, change));
+    const rules = after.marks?.text ?? "";
+    if (rules !== (before.marks?.text ?? "")) {
+      const { marks } = place;
+      const old = marks.text();
+      change(
+        "firewall marks",
+        () => marks.replace(rules),
+        () => marks.replace(old),
+      );
+      changes.push("firewall marks");
+    }
+    steps = await changeServices(place, after);
+  } catch (error) {
+    for (const back of undo.reverse()) back();
+    throw error;
   }
-  for (const name of settings.keys()) {
-    if (wanted.has(name)) continue;
-    control.setting(name, defaultOf(name));
-    changes.push(`net.ipv4.vs.${settingName(name)}=${defaultOf(name)}`);
-  }
-  if (after.timeouts !== undefined && !same(before.timeouts, after.timeouts)) {
-    await ipvs.setTimeouts(after.timeouts);
+  const timeouts = timeoutsOf(after);
+  if (!same(timeoutsOf(before), timeouts)) {
+    await place.ipvs.setTimeouts(timeouts);
     changes.push("timeouts");
   }
+  if (!same(before.health, after.health)) changes.push("health checks");
+  await place.failover.configure(after.health ?? []);
+  const config = { ...after, ...Object.fromEntries(FIXED.map((key) => [key, before[key]])) };
+  return { config, steps, changes, restart };
+}
+
+type Change = (what: string, work: () => void, back: () => void) => void;
+
+function refused(what: string, error: unknown, portsWait: boolean): unknown {
+  if (!(error instanceof IpvsError)) return error;
+  const hint = portsWait ? " (the ports that the file has now wait for a restart)" : "";
+  return new IpvsError(error.code, error.errno, `${what}: ${error.message}${hint}`);
+}
+
+function changeSettings({ control }: ReloadPlace, before: RunConfig, after: RunConfig, change: Change): string[] {
+  const settings = new Map(before.settings);
+  const wanted = new Map(after.settings);
+  for (const name of settings.keys()) if (!wanted.has(name)) wanted.set(name, defaultOf(name));
+  return Array.from(wanted).flatMap(([name, value]) => {
+    const old = settings.get(name);
+    if (old === value) return [];
+    const text = `net.ipv4.vs.${settingName(name)}=${value}`;
+    change(
+      text,
+      () => control.setting(name, value),
+      () => control.setting(name, old ?? defaultOf(name)),
+    );
+    return text;
+  });
+}
+
+/** Routes and permanent neighbours. */
+function changeWays({ control }: ReloadPlace, before: RunConfig, after: RunConfig, change: Change): string[] {
   const routes = difference(before.routes, after.routes);
-  for (const route of routes.gone) control.routeRemove(route);
-  for (const route of routes.fresh) control.routeAdd(route);
-  changes.push(
-    ...routes.gone.map(({ to }) => `route ${to} removed`),
-    ...routes.fresh.map(({ to }) => `route ${to} added`),
-  );
+  for (const route of routes.gone) {
+    change(
+      `route ${route.to}`,
+      () => control.routeRemove(route),
+      () => control.routeAdd(route),
+    );
+  }
+  for (const route of routes.fresh) {
+    change(
+      `route ${route.to}`,
+      () => control.routeAdd(route),
+      () => control.routeRemove(route),
+    );
+  }
   const neighbours = difference(before.neighbours, after.neighbours);
   const numberOf = (name: string) => before.ports.findIndex((port) => port.name === name);
-  for (const { address, port } of neighbours.gone) control.neighbourRemove(address, numberOf(port));
-  for (const { address, mac, port } of neighbours.fresh) control.neighbourAdd(address, mac, numberOf(port));
-  if (neighbours.gone.length + neighbours.fresh.length > 0) changes.push("neighbours");
-  if (after.marks !== undefined && after.marks.text !== before.marks?.text) {
-    place.reloadMarks(after.marks.text);
-    changes.push("firewall marks");
+  for (const { address, mac, port } of neighbours.gone) {
+    change(
+      `neighbour ${address}`,
+      () => control.neighbourRemove(address, numberOf(port)),
+      () => control.neighbourAdd(address, mac, numberOf(port)),
+    );
   }
-  if (!same(before.health, after.health)) changes.push("health checks");
-  await failover.configure(after.health ?? []);
-  return { steps, changes, restart: FIXED.filter((key) => !same(before[key], after[key])) };
+  for (const { address, mac, port } of neighbours.fresh) {
+    change(
+      `neighbour ${address}`,
+      () => control.neighbourAdd(address, mac, numberOf(port)),
+      () => control.neighbourRemove(address, numberOf(port)),
+    );
+  }
+  return [
+    ...routes.gone.map(({ to }) => `route ${to} removed`),
+    ...routes.fresh.map(({ to }) => `route ${to} added`),
+    ...(neighbours.gone.length + neighbours.fresh.length > 0 ? ["neighbours"] : []),
+  ];
+}
+
+async function changeServices(place: ReloadPlace, after: RunConfig): Promise<readonly IpvsStep[]> {
+  const running = place.failover.whole(await place.ipvs.services());
+  const steps = diffTables(running, tablesOf(after.steps.map(({ step }) => step)));
+  await changeByService(place, running, steps);
+  return steps;
+}
+
+/** Those that are not said, or 0, are the kernel's. */
+function timeoutsOf({ timeouts }: RunConfig): Timeouts {
+  const { tcp, tcpFin, udp } = DEFAULT_TIMEOUTS;
+  return { tcp: timeouts?.tcp || tcp, tcpFin: timeouts?.tcpFin || tcpFin, udp: timeouts?.udp || udp };
 }
 
 /** A transaction for each service, so that the data path never waits for all of them; one that fails undoes all. */

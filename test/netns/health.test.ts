@@ -205,6 +205,29 @@ describe("a running director", () => {
     expect(await weights()).toEqual({ [A]: 5 });
   });
 
+  it("goes on with its ports when the file has others, also after it died", async () => {
+    const director = await start(config("check: {type: tcp}"));
+    const ports = async () => (await remote.ports()).map(({ name, addresses }) => `${name} ${addresses}`);
+    const before = await ports();
+    const other = config("check: {type: tcp}", [`{rip: "${A}:80", weight: 5}`]).replace(/ {2}- \{tap: ext0.*\n/, "");
+    writeFileSync(file, other);
+    for (let n = 0; n < 2; n++) {
+      expect((await wlvs("reload")).err).toBe("wlvs: waits for a restart of the director: ports\n");
+    }
+    const { pid } = await remote.status();
+    process.kill(pid, "SIGKILL");
+    // Nobody is there to take it: the next one does.
+    writeFileSync(file, other.replace("weight: 5", "weight: 6"));
+    director.child.kill("SIGHUP");
+    await until(async () => (await remote.status()).pid !== pid, "another director");
+    await until(async () => (await weights())[A] === 6, "what came while there was none");
+    expect(await ports()).toEqual(before);
+    const began = performance.now();
+    expect((await director.stop()).status).toBe(0);
+    // The one that died is not waited for: that would be three seconds.
+    expect(performance.now() - began).toBeLessThan(2900);
+  });
+
   it("shows what was changed by hand as drift, and health", async () => {
     await start(config("check: {type: tcp}"));
     await bothUp();

@@ -3,8 +3,10 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { RemoteIpvs } from "../../host/control/client.js";
 import { needsCommands, needsDevices } from "../support/needs.js";
 import { hasLink, inside, ip, Network, waitFor } from "./network.js";
+import { until } from "./pair.js";
 
 const SERVER = `
 const { createServer } = require("node:http");
@@ -95,6 +97,28 @@ describe("wlvs run", () => {
     expect(statSync(socket).mode & 0o777).toBe(0o600);
     expect(await director.stop()).toEqual({ status: 0, signal: null });
     expect(hasLink(client, "ext0") || hasLink(server, "int0") || existsSync(socket)).toBe(false);
+  });
+
+  it("hands on marks that were read again, to a director that comes after", async () => {
+    const rules = (mark: number) =>
+      `add table ip m; add chain ip m c; add rule ip m c tcp dport 80 meta mark set ${mark}\n`;
+    const file = network.path("marks");
+    writeFileSync(file, rules(7));
+    const director = network.director(...ports(), "--marks", file);
+    await director.ready();
+    const remote = new RemoteIpvs(socket);
+    const has = (mark: number) => until(async () => (await remote.marks()).rules.includes(` ${mark}`), `mark ${mark}`);
+    await has(7);
+    // Something that is told to the keeper, with the marks of now.
+    await remote.setSettings({ drop_entry: 1 });
+    writeFileSync(file, rules(8));
+    director.child.kill("SIGHUP");
+    await has(8);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const { pid } = await remote.status();
+    process.kill(pid, "SIGKILL");
+    await until(async () => (await remote.status()).pid !== pid, "another director");
+    await has(8);
   });
 
   it.each([1, 2])("balances real connections over NAT with %s worker(s)", async (workers) => {
