@@ -53,6 +53,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const LOOK_MS = 5_000;
 /** So is one that neither sends nor takes anything in the middle of an answer. */
 const IDLE_MS = 60_000;
+/** On TCP. Descriptors and memory are the director's, and the control socket has to be reached when others ask too much. */
+const TCP_CONNECTIONS_MOST = 128;
 const LONGEST_PATH = 107;
 const CHUNK = 32 * 1024;
 
@@ -124,6 +126,8 @@ function register(
   app.route({
     method: route.method,
     url: route.path,
+    // What never ends by itself would be held by somebody who does not read.
+    ...(route.live !== undefined && { exposeHeadRoute: false }),
     ...(route.bodyLimit !== undefined && { bodyLimit: route.bodyLimit }),
     handler: async (request, reply) => {
       let body: unknown;
@@ -151,6 +155,8 @@ function register(
       if (route.live) {
         // A reader may wait for as long as nothing happens.
         request.raw.socket.setTimeout(0);
+        // One that is gone without a word is told from one that waits.
+        request.raw.socket.setKeepAlive(true, IDLE_MS);
         // Said at once: the first record may be long in coming.
         reply.hijack();
         reply.raw.writeHead(200, { "content-type": route.live(query), "cache-control": "no-store" });
@@ -182,13 +188,13 @@ function isOwnHost(host: string | undefined, listen: ListenOptions): boolean {
 }
 
 /**
- * Whether a browser says that a page of somewhere else asks. Following a link here is no such thing; what only reads
- * has no Origin, so this is what keeps others' pages from holding streams open.
+ * Whether a browser says that a page of somewhere else asks. Following a link here is no such thing, a frame in that page
+ * is; what only reads has no Origin, so this is what keeps others' pages from holding streams open.
  */
 function isForeign(headers: IncomingHttpHeaders, method: string): boolean {
-  const { "sec-fetch-site": site, "sec-fetch-mode": mode } = headers;
+  const { "sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": destination } = headers;
   if (site === undefined || site === "same-origin" || site === "none") return false;
-  return mode !== "navigate" || method !== "GET";
+  return mode !== "navigate" || destination !== "document" || method !== "GET";
 }
 
 function serveLive(app: FastifyInstance, live: Live, version: string, admin: boolean): void {
@@ -411,6 +417,7 @@ export async function createControlServer(options: ControlServerOptions): Promis
     const { host, port } = options.listen;
     tcpApp = createApp(options, live, options.listen);
     const server = tcpApp.server;
+    server.maxConnections = TCP_CONNECTIONS_MOST;
     try {
       await tcpApp.ready();
       await listening(server, () => server.listen(port, host));

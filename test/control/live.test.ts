@@ -1,9 +1,11 @@
 /** The page's side of the control server: its stream, its files, and who is kept away from them. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { RemoteIpvs } from "../../host/control/client.js";
 import { formatConnectionQuery, parseConnectionQuery } from "../../host/control/connection-query.js";
 import { type ControlServer, createControlServer } from "../../host/control/server.js";
 import { FakeInfo, FakeIpvs } from "./fake.js";
@@ -187,6 +189,28 @@ describe("the page's files", () => {
   });
 });
 
+describe("whoever asks for too much on TCP", () => {
+  it("does not keep others from the control socket, and holds no trace open by HEAD", async () => {
+    await start();
+    for (const path of ["/v1/trace", "/v1/events/connections", "/v1/live"]) {
+      const head = await get(path, {}, "HEAD");
+      expect(head.statusCode, path).toBe(404);
+      head.resume();
+    }
+    const sockets = Array.from({ length: 140 }, () => connect(port, "127.0.0.1"));
+    try {
+      const closed = new Set<number>();
+      for (const [at, socket] of sockets.entries()) socket.on("error", () => {}).on("close", () => closed.add(at));
+      for (let wait = 0; closed.size < 12 && wait < 500; wait++) await new Promise((done) => setTimeout(done, 20));
+      expect(closed.size).toBe(12);
+      const remote = new RemoteIpvs(join(directory, "s"));
+      expect(await remote.services()).toHaveLength(1);
+    } finally {
+      for (const socket of sockets) socket.destroy();
+    }
+  });
+});
+
 describe("pages from elsewhere", () => {
   const cross = { "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors" };
 
@@ -194,6 +218,7 @@ describe("pages from elsewhere", () => {
     await start();
     const attempts: Array<readonly [string, Record<string, string>, string]> = [
       ["/v1/live", cross, "GET"],
+      ["/v1/live", { ...cross, "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe" }, "GET"],
       ["/v1/status", { ...cross, "sec-fetch-site": "same-site" }, "GET"],
       ["/v1/services", { origin: "http://evil.example" }, "DELETE"],
       ["/v1/services", { origin: "null" }, "DELETE"],
@@ -211,7 +236,8 @@ describe("pages from elsewhere", () => {
 
   it("may link here", async () => {
     await start();
-    const response = await get("/", { "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate" });
+    const link = { "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document" };
+    const response = await get("/", link);
     expect(response.statusCode).toBe(200);
     response.resume();
     const own = await get("/v1/status", { "sec-fetch-site": "same-origin", origin: `http://127.0.0.1:${port}` });
