@@ -14,7 +14,7 @@ import type { Netlink } from "../port/netlink.js";
 import { CheckerProcesses } from "./checkers.js";
 import { Devices } from "./devices.js";
 import type { Start, ToDirector, ToKeeper, UpgradeStep } from "./messages.js";
-import { boundChildren } from "./privileges.js";
+import { boundChildren, restrictKeeper } from "./privileges.js";
 import { openProcfsDirectory, type ProcfsDirectory } from "./procfs-directory.js";
 import { ServiceManager, type ServiceManagerEnvironment } from "./service-manager.js";
 import type { StopSignal } from "./signals.js";
@@ -91,6 +91,8 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     if (config.procfs !== undefined) procfs = openProcfsDirectory(config.procfs, user);
     if (!boundChildren())
       log.warn({ event: "keeper.capabilities" }, "without CAP_SETPCAP the bounding set of the director stays as it is");
+    // A file that is read again may name another namespace for checks.
+    restrictKeeper(config.file !== undefined || config.ports.some(({ netns }) => netns !== undefined));
     routes = openRoutes(config, log);
     supervisor = new Supervisor(options, devices, socket, user, routes, state, manager, log);
     supervisor.watch = watchFile(config, log, supervisor);

@@ -1,5 +1,5 @@
-/** What the director must never have. */
-import { LvsError } from "../errors.js";
+/** What the director must never have, and what the keeper goes on having. */
+import { errnoText, LvsError } from "../errors.js";
 import * as native from "../port/native.js";
 
 const CAPABILITIES_MOST = 63;
@@ -22,4 +22,50 @@ export function boundChildren(): boolean {
     throw new LvsError("ERR_LVS_PERMISSION", "cannot set no_new_privs");
   }
   return whole;
+}
+
+/** Their numbers are the kernel's. */
+const CAPABILITY = {
+  DAC_OVERRIDE: 1,
+  KILL: 5,
+  SETGID: 6,
+  SETUID: 7,
+  NET_ADMIN: 12,
+  NET_RAW: 13,
+  SYS_ADMIN: 21,
+} as const;
+
+/** _LINUX_CAPABILITY_VERSION_3: two words of each set. */
+const VERSION_3 = 0x20080522;
+/** Words of the data, of which there are three for the lower 32 capabilities and three for the others. */
+const EFFECTIVE = 0;
+const PERMITTED = 1;
+const INHERITABLE = 2;
+const HALF = 3;
+
+/**
+ * Gives up what a running keeper has no use for, in the thread that does its work; for ever, and whatever of it there was.
+ * It goes on making devices and routes (NET_ADMIN), sockets for pings (NET_RAW), directors and checkers of another user
+ * (SETUID, SETGID), which it ends (KILL), and reading and writing files whose owner is somebody else (DAC_OVERRIDE).
+ * `namespaces`: also moving into network namespaces, which takes SYS_ADMIN.
+ *
+ * The kernel lets no thread change another's: those that Node made before for files and for compiling stay as they were.
+ */
+export function restrictKeeper(namespaces: boolean): void {
+  const { SYS_ADMIN, ...always } = CAPABILITY;
+  let kept = 0;
+  for (const number of Object.values(always)) kept |= 1 << number;
+  if (namespaces) kept |= 1 << SYS_ADMIN;
+  const header = new Uint32Array([VERSION_3, 0]);
+  const data = new Uint32Array(2 * HALF);
+  const [headerBytes, dataBytes] = [new Uint8Array(header.buffer), new Uint8Array(data.buffer)];
+  const failed = (call: string) => new LvsError("ERR_LVS_PERMISSION", `${call}: ${errnoText(native.errno())}`);
+  if (native.capget(headerBytes, dataBytes) < 0) throw failed("capget");
+  data[EFFECTIVE]! &= kept;
+  data[PERMITTED]! &= kept;
+  data[HALF + EFFECTIVE] = data[HALF + PERMITTED] = 0;
+  data[INHERITABLE] = data[HALF + INHERITABLE] = 0;
+  // What is not permitted any more leaves the ambient set by itself; the rest is for nobody that is started either.
+  native.prctl(native.PR_CAP_AMBIENT, native.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  if (native.capset(headerBytes, dataBytes) < 0) throw failed("capset");
 }

@@ -103,6 +103,15 @@ export const prctl = libc.func("prctl", "int", ["int", "ulong", "ulong", "ulong"
   c: number,
   d: number,
 ) => number;
+/** Of the calling thread alone; the header is struct __user_cap_header_struct, the data two of __user_cap_data_struct. */
+export const capget = libc.func("capget", "int", ["void *", "void *"]) as (
+  header: Uint8Array,
+  data: Uint8Array,
+) => number;
+export const capset = libc.func("capset", "int", ["void *", "void *"]) as (
+  header: Uint8Array,
+  data: Uint8Array,
+) => number;
 /** For io_uring: setup, enter, register. */
 export const syscall6 = libc.func("syscall", "long", ["long", "long", "long", "long", "long", "long", "long"]) as (
   number: number,
@@ -155,6 +164,8 @@ export const PR_SET_PDEATHSIG = 1;
 export const PR_SET_NO_NEW_PRIVS = 38;
 export const PR_CAPBSET_DROP = 24;
 export const PR_CAPBSET_READ = 23;
+export const PR_CAP_AMBIENT = 47;
+export const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 export const MADV_HUGEPAGE = 14;
 export const POLLIN = 1;
 export const POLLERR = 8;
