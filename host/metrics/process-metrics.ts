@@ -52,6 +52,14 @@ export class ProcessMetrics {
       },
     });
     new Gauge({
+      name: "nodejs_heap_size_used_bytes",
+      help: "Heap of the main thread in use, in bytes: what waits to be collected included.",
+      registers,
+      collect() {
+        this.set(process.memoryUsage().heapUsed);
+      },
+    });
+    new Gauge({
       name: "process_start_time_seconds",
       help: "Start time of the process since unix epoch in seconds.",
       registers,

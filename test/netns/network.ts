@@ -1,10 +1,13 @@
 /** Namespaces, processes and directors of one test file: whatever it makes goes away with it, however it ends. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const MAIN = join(import.meta.dirname, "../../dist/host/cli/main.js");
+/** The built command, seen from the source and from what was built of it. */
+export const MAIN = ["../../dist/host/cli/main.js", "../../host/cli/main.js"]
+  .map((path) => join(import.meta.dirname, path))
+  .find((path) => existsSync(path))!;
 
 export interface Ended {
   readonly status: number | null;

@@ -27,6 +27,8 @@ export function setup(): void {
     "test/conformance",
     "test/fuzz",
     "test/hammer",
+    "test/netns/network.ts",
+    "test/soak",
     "assembly/layout",
     "tsconfig.json",
     "tsconfig.build.json",
