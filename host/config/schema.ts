@@ -72,11 +72,11 @@ const netns = word;
 const ip = z.string("write an IP address").refine((text) => isIP(text) !== 0, { error: "write an IP address" });
 const port = whole(1, 65535);
 
+const PER_SECOND = "write a number a second, as 100 or 100/s";
+const RATE_MOST = 10_000_000;
 const perSecond = z
-  .union([whole(1, 10_000_000), z.string().regex(/^\d{1,8}\/s$/)], {
-    error: "write a number a second, as 100 or 100/s",
-  })
-  .refine((value) => rateOf(value) >= 1 && rateOf(value) <= 10_000_000, { error: "write from 1/s to 10000000/s" });
+  .union([z.int(PER_SECOND), z.string().regex(/^\d{1,8}\/s$/, PER_SECOND)], { error: PER_SECOND })
+  .refine((value) => rateOf(value) >= 1 && rateOf(value) <= RATE_MOST, { error: PER_SECOND });
 
 const timing = {
   interval: duration(10, 86_400_000).optional(),

@@ -308,6 +308,17 @@ export class Tables {
     };
   }
 
+  /** Services whose SYN proxy is at work, and their half-open connections. */
+  proxied(): Array<{ readonly id: ServiceId; readonly halfOpen: number }> {
+    const found: Array<{ readonly id: ServiceId; readonly halfOpen: number }> = [];
+    for (const at of this.serviceRecords()) {
+      const { defence } = this.guard(at);
+      if (defence?.synProxy !== true) continue;
+      found.push({ id: this.serviceId(at, this.family(at + Service.FAMILY)), halfOpen: defence.halfOpen });
+    }
+    return found;
+  }
+
   /** Whether a service asks for the SYN proxy at all times. */
   isProxied(at: number): boolean {
     return this.u8(at + Service.PROXY_MODE) === Service.PROXY_ALWAYS;

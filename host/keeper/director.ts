@@ -20,6 +20,7 @@ import { StateReader } from "../state/reader.js";
 import { StateWriter } from "../state/writer.js";
 import { Tracer } from "../trace/tracer.js";
 import { observed, TABLE_CHANGES, withHeld } from "./changes.js";
+import { FloodWatch } from "./flood-watch.js";
 import { EngineInfo } from "./info.js";
 import type { Start, ToDirector, ToKeeper } from "./messages.js";
 import { applyConfig } from "./reload.js";
@@ -172,6 +173,7 @@ async function start(message: Start): Promise<void> {
   };
   const passive = new Passive(engine.ipvs, (news) => void failover.learn(news));
   passive.configure(config.health ?? []);
+  const floods = new FloodWatch(engine.ipvs.tables, log);
   await engine.start();
   breathing = () => engine.breathing(BREATH_MS);
   if (incoming !== undefined) {
@@ -314,6 +316,7 @@ async function start(message: Start): Promise<void> {
     },
   };
   stop = async () => {
+    floods.close();
     passive.close();
     failover.close();
     report.close();

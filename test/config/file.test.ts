@@ -223,6 +223,16 @@ describe("a configuration file", () => {
     ],
     ["settings:\n  sloppy: 1\n", "f:2: settings.sloppy: no such setting in net.ipv4.vs"],
     ["just text\n", "f:1: write a mapping of ports"],
+    ["syn_proxy: sometimes\n", "f:1: syn_proxy: write auto, on or off"],
+    ["services:\n  - vip: 192.0.2.1:53/udp\n    syn_proxy: on\n", "it is for TCP, not for udp"],
+    [
+      "services:\n  - vip: 192.0.2.1:80\n    syn_proxy: on\n    mode: dr\n    servers: [{rip: 192.0.2.2}]\n",
+      "needs mode nat or fullnat",
+    ],
+    ["services:\n  - vip: 192.0.2.1:80\n    limits: {rate: 0}\n", "write a number a second, as 100 or 100/s"],
+    ["services:\n  - vip: 192.0.2.1:80\n    limits: {rate: 100/m}\n", "write a number a second, as 100 or 100/s"],
+    ["services:\n  - vip: 192.0.2.1:80\n    limits: {per_source: {connections: -1}}\n", "write a number from 1"],
+    ["services:\n  - vip: 192.0.2.1:80\n    syn_proxy: auto\n    limits: {rate: 50/s, per_source: {rate: 5}}\n", ""],
     ["workers: 1\nlisten: *here\n", "f:2: an alias (*name) whose &name is not there"],
     [`settings:\n  a: &a [1]\n  b: [${"*a, ".repeat(200)}]\n`, "f:3: too many aliases"],
   ])("%j is refused with %j", (text, message) => {
