@@ -92,7 +92,9 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     if (!boundChildren())
       log.warn({ event: "keeper.capabilities" }, "without CAP_SETPCAP the bounding set of the director stays as it is");
     // A file that is read again may name another namespace for checks.
-    restrictKeeper(config.file !== undefined || config.ports.some(({ netns }) => netns !== undefined));
+    const namespaces = config.file !== undefined || config.ports.some(({ netns }) => netns !== undefined);
+    const held = restrictKeeper(namespaces);
+    if (held !== undefined) log.warn({ event: "keeper.capabilities" }, `the keeper keeps its capabilities: ${held}`);
     routes = openRoutes(config, log);
     supervisor = new Supervisor(options, devices, socket, user, routes, state, manager, log);
     supervisor.watch = watchFile(config, log, supervisor);

@@ -50,8 +50,9 @@ const HALF = 3;
  * `namespaces`: also moving into network namespaces, which takes SYS_ADMIN.
  *
  * The kernel lets no thread change another's: those that Node made before for files and for compiling stay as they were.
+ * Returns why it was not permitted (a filter of system calls may forbid it); all is as it was then.
  */
-export function restrictKeeper(namespaces: boolean): void {
+export function restrictKeeper(namespaces: boolean): string | undefined {
   const { SYS_ADMIN, ...always } = CAPABILITY;
   let kept = 0;
   for (const number of Object.values(always)) kept |= 1 << number;
@@ -59,13 +60,12 @@ export function restrictKeeper(namespaces: boolean): void {
   const header = new Uint32Array([VERSION_3, 0]);
   const data = new Uint32Array(2 * HALF);
   const [headerBytes, dataBytes] = [new Uint8Array(header.buffer), new Uint8Array(data.buffer)];
-  const failed = (call: string) => new LvsError("ERR_LVS_PERMISSION", `${call}: ${errnoText(native.errno())}`);
-  if (native.capget(headerBytes, dataBytes) < 0) throw failed("capget");
+  if (native.capget(headerBytes, dataBytes) < 0) return errnoText(native.errno());
   data[EFFECTIVE]! &= kept;
   data[PERMITTED]! &= kept;
   data[HALF + EFFECTIVE] = data[HALF + PERMITTED] = 0;
   data[INHERITABLE] = data[HALF + INHERITABLE] = 0;
   // What is not permitted any more leaves the ambient set by itself; the rest is for nobody that is started either.
   native.prctl(native.PR_CAP_AMBIENT, native.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-  if (native.capset(headerBytes, dataBytes) < 0) throw failed("capset");
+  return native.capset(headerBytes, dataBytes) < 0 ? errnoText(native.errno()) : undefined;
 }
