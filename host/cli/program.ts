@@ -8,7 +8,7 @@ import { packageVersion } from "./version.js";
 interface Entry {
   readonly name: string;
   readonly summary: string;
-  /** Absent: the command is known, and not built yet. */
+  /** Absent: it has a grammar of its own, and is run before this program is made. */
   readonly load?: () => Promise<CommandModule>;
   readonly arguments?: string;
 }
@@ -29,7 +29,11 @@ const ENTRIES: readonly Entry[] = [
     load: () => import("./commands/realserver.js"),
   },
   { name: "bench", summary: "measure it", load: () => import("./commands/bench.js") },
-  { name: "replay", summary: "send captured frames through a director" },
+  {
+    name: "replay",
+    summary: "send captured frames through a director",
+    load: () => import("./commands/replay.js"),
+  },
   { name: "top", summary: "the running director, live", load: () => import("./commands/top.js") },
   { name: "check", summary: "check a configuration file", load: () => import("./commands/check.js") },
   {
@@ -103,13 +107,8 @@ export async function createProgram(context: CliContext, name?: string, whole = 
       (await entry.load()).register(program, context, () => createWholeProgram(context));
       continue;
     }
-    const command = program
-      .command(entry.name)
-      .summary(
-        entry.load === undefined && entry.name !== "ipvsadm" ? `${entry.summary} (not built yet)` : entry.summary,
-      )
-      .description(entry.summary);
-    if (entry.load === undefined) recognise(command, entry, context);
+    const command = program.command(entry.name).summary(entry.summary).description(entry.summary);
+    if (entry.load === undefined) describe(command, entry);
   }
   return program;
 }
@@ -119,16 +118,13 @@ export function createWholeProgram(context: CliContext): Promise<Command> {
   return createProgram(context, undefined, true);
 }
 
-/** A command that is part of the interface and not there yet: whatever its arguments, it says so. */
-function recognise(command: Command, entry: Entry, context: CliContext): void {
-  if (entry.arguments !== undefined) command.arguments(entry.arguments.replace(/^<(.*)>$/, "[$1]"));
-  command.allowUnknownOption().allowExcessArguments();
-  command.addHelpText("after", `\nThis command is not built yet.`);
-  examples(command, `wlvs ${entry.name}${entry.arguments === undefined ? "" : ` ${entry.arguments}`}`);
-  command.action(() => {
-    context.exitStatus = 2;
-    context.stderr.write(`wlvs: '${entry.name}' is not built yet\n`);
-  });
+/** A command with a grammar of its own: for the help, completions and the manual. */
+function describe(command: Command, entry: Entry): void {
+  command
+    .arguments(entry.arguments ?? "")
+    .allowUnknownOption()
+    .allowExcessArguments();
+  examples(command, `wlvs ${entry.name} ${entry.arguments ?? ""}`.trimEnd());
 }
 
 /** Runs one command line; resolves with the status that the process is to end with. */

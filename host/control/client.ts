@@ -20,7 +20,7 @@ import {
   type Stats,
   type Timeouts,
 } from "../ipvs/model.js";
-import type { ConnectionEvent, TraceNotice, TraceRecord } from "../trace/model.js";
+import type { ConnectionEvent, TraceNotice, TraceOrigin, TraceRecord } from "../trace/model.js";
 import { formatConnectionQuery } from "./connection-query.js";
 import type {
   ConfigurationInfo,
@@ -239,6 +239,10 @@ export class RemoteIpvs implements Ipvs {
     signal: AbortSignal,
   ): AsyncGenerator<TraceRecord | TraceNotice> {
     return this.lines<TraceRecord | TraceNotice>(`/v1/trace?${queryText(query)}`, signal);
+  }
+
+  traceOrigin(): Promise<TraceOrigin> {
+    return this.call("GET", "/v1/trace/origin");
   }
 
   /** Connections that begin and end. */

@@ -47,7 +47,7 @@ export interface Route {
 const LARGEST_TRANSACTION = 64 * 1024 * 1024;
 const LARGEST_MARKS = 4 * 1024 * 1024;
 
-const errno = { EINVAL: 22 } as const;
+const errno = { EACCES: 13, EINVAL: 22 } as const;
 
 function invalid(message: string): IpvsError {
   return new IpvsError("EINVAL", errno.EINVAL, message);
@@ -319,6 +319,16 @@ export const ROUTES: readonly Route[] = [
     handle: ({ info, query, remote, signal }) => {
       const { filter, count, snap, rate, notices } = query as schema.TraceQuery;
       return info.tracer().trace({ filter, count, snap, rate, remote, notices: notices === 1 }, signal);
+    },
+  },
+  {
+    method: "GET",
+    path: "/v1/trace/origin",
+    summary: "What a replay of a trace has to begin with; on the control socket only",
+    response: schema.traceOrigin,
+    handle: ({ info, remote }) => {
+      if (remote) throw new IpvsError("EACCES", errno.EACCES, "only on the control socket: the seed is a secret");
+      return info.tracer().origin();
     },
   },
   {

@@ -285,9 +285,19 @@ export const traceRecord = z.object({
     .optional(),
   before: z.string().meta({ description: "Hexadecimal; empty when the frame did not come just now" }),
   after: z.string().nullable().meta({ description: "null when nothing left" }),
+  beforeLength: counter.optional().meta({ description: "Bytes that it had, where some were left out" }),
+  afterLength: counter.optional(),
+  beforeVnet: z.string().optional().meta({ description: "The device's vnet_hdr, where it says anything" }),
+  afterVnet: z.string().optional(),
   text: z.string(),
   lost: counter.optional().meta({ description: "Records before this one that there was no room for" }),
   limited: counter.optional().meta({ description: "Records before this one that were over the rate" }),
+});
+export const traceOrigin = z.object({
+  seed: z.int(),
+  nextId: z.int(),
+  epoch: z.number().meta({ description: "Milliseconds since 1970 at tick 0" }),
+  ports: z.array(z.object({ name: z.string(), link: z.boolean(), mac: z.string().optional() })),
 });
 const bothWays = z.object({ in: counter, out: counter });
 export const connectionEvent = z.object({

@@ -64,6 +64,8 @@ export interface HeaderOptions {
   /** The random word that hashes start from; fixed by tests alone. */
   readonly seed?: number;
   readonly now?: number;
+  /** Identification before that of the first packet that the director makes. */
+  readonly nextId?: number;
   /** `--profile wlvs`. */
   readonly profile?: number;
 }
@@ -200,6 +202,7 @@ export function createMemory(plan: MemoryPlan, options: HeaderOptions = {}): Web
     word(Memory.COOKIE_SECRET + 4 * n, secret.readUInt32LE(4 * n));
     word(Memory.SOURCE_KEY + 4 * n, secret.readUInt32LE(16 + 4 * n));
   }
+  word(Memory.NEXT_ID, options.nextId ?? 0);
   word(Memory.PROFILE, options.profile ?? 0);
   word(Memory.IP_FORWARD, (options.forward ?? true) ? 1 : 0);
   for (const region of plan.regions) {

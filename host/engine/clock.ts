@@ -32,6 +32,11 @@ export class SystemClock implements Clock {
     return performance.timeOrigin + this.now;
   }
 
+  /** Milliseconds since 1970 at tick 0. */
+  tickZero(): number {
+    return performance.timeOrigin - this.origin;
+  }
+
   dayMs(): number {
     return Date.now() % DAY_MS;
   }

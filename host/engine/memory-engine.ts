@@ -9,6 +9,7 @@ import { type Core, instantiate } from "../core/instance.js";
 import { LocalIpvs, type LocalIpvsOptions } from "../core/local-ipvs.js";
 import { type Capacities, capacitiesOf, createMemory, planMemory } from "../core/memory.js";
 import { MemoryPort, type MemoryPortOptions } from "../port/memory.js";
+import type { FramePort } from "../port/port.js";
 import { VirtualClock } from "./clock.js";
 
 export interface MemoryInterface extends MemoryPortOptions {
@@ -23,6 +24,8 @@ export interface MemoryRoute extends Omit<RouteConfig, "port"> {
 
 export interface MemoryEngineConfig {
   readonly interfaces: readonly MemoryInterface[];
+  /** Ports of another kind, one for each interface; frames are put into memory ports otherwise. */
+  readonly ports?: readonly FramePort[];
   readonly routes?: readonly MemoryRoute[];
   /** Permanent ones. */
   readonly neighbours?: ReadonlyArray<{ readonly ip: string; readonly mac: string; readonly dev: string }>;
@@ -31,6 +34,8 @@ export interface MemoryEngineConfig {
   readonly forward?: boolean;
   readonly capacities?: Partial<Capacities>;
   readonly seed?: number;
+  /** Identification before that of the first packet that the director makes. */
+  readonly nextId?: number;
   /** Tick that the clock starts at. */
   readonly start?: number;
   /** Milliseconds since 1970 at that tick. */
@@ -68,7 +73,9 @@ export class MemoryEngine {
   readonly control: Control;
   readonly ipvs: LocalIpvs;
   readonly clock: VirtualClock;
+  /** Those that are memory ports: all, unless others were given. */
   readonly ports: readonly MemoryPort[];
+  private readonly frames: readonly FramePort[];
   private readonly records: number[] = [];
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
@@ -81,6 +88,7 @@ export class MemoryEngine {
     this.memory = createMemory(plan, {
       forward: config.forward ?? true,
       seed: config.seed ?? 1,
+      nextId: config.nextId ?? 0,
       now: this.clock.ticks(),
     });
     this.core = instantiate(this.memory, config.module);
@@ -96,7 +104,8 @@ export class MemoryEngine {
       ...config.ipvs,
     });
     this.queue = this.view.getUint32(Memory.LAYOUT_BASE + Memory.WORKERS_BASE, true);
-    this.ports = config.interfaces.map((options) => new MemoryPort(options));
+    this.ports = config.ports === undefined ? config.interfaces.map((options) => new MemoryPort(options)) : [];
+    this.frames = config.ports ?? this.ports;
     this.breathe();
     this.configure(config);
     this.breathe();
@@ -104,7 +113,7 @@ export class MemoryEngine {
 
   /** Number of an interface. */
   portNumber(name: string): number {
-    const number = this.ports.findIndex((port) => port.name === name);
+    const number = this.frames.findIndex((port) => port.name === name);
     if (number < 0) throw new RangeError(`no interface ${name}`);
     return number;
   }
@@ -146,7 +155,7 @@ export class MemoryEngine {
   }
 
   private configure(config: MemoryEngineConfig): void {
-    for (const [number, port] of this.ports.entries()) {
+    for (const [number, port] of this.frames.entries()) {
       const { kind, capabilities, mtu, mac } = port;
       this.records.push(this.control.portAdd({ number, kind, capabilities, mtu, mac }));
       this.control.portUp(this.records[number]!, true);
@@ -163,7 +172,7 @@ export class MemoryEngine {
 
   private receive(): void {
     const { view, queue } = this;
-    for (const [number, port] of this.ports.entries()) {
+    for (const [number, port] of this.frames.entries()) {
       for (;;) {
         const supply = view.getUint32(queue + Worker.SUPPLY_COUNT, true);
         if (supply === 0) return;
@@ -185,12 +194,13 @@ export class MemoryEngine {
   private send(slot: number): void {
     const { view } = this;
     const record = view.getUint32(slot + Slot.PORT_OUT, true);
-    const port = this.ports[view.getUint32(record + Port.NUMBER, true)];
+    const port = this.frames[view.getUint32(record + Port.NUMBER, true)];
     if (port === undefined) throw new RangeError(`a frame for port ${view.getUint32(record + Port.NUMBER, true)}`);
     const pieces = [this.piece(view.getUint32(slot + Slot.FRAME, true), view.getUint32(slot + Slot.LENGTH, true))];
     const body = view.getUint32(slot + Slot.BODY_LENGTH, true);
     if (body > 0) pieces.push(this.piece(view.getUint32(slot + Slot.BODY, true), body));
     if (!port.send(pieces)) this.core.sendFailed(record);
+    if (!(port instanceof MemoryPort)) return;
     for (const { vnet, frame } of port.take()) this.emitted.push({ dev: port.name, vnet, frame });
   }
 

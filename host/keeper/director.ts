@@ -227,8 +227,12 @@ async function start(message: Start): Promise<void> {
   };
   const counted = { restarts: message.restarts, reloads: { applied: 0, refused: 0 } };
   reloaded = (result) => counted.reloads[result]++;
-  const portNames = ports.map(({ name, kind }) => ({ name, link: kind === "tap" }));
-  const tracer = new Tracer(engine.control, engine.memory, portNames);
+  const portNames = ports.map(({ name, kind, mac }) => ({
+    name,
+    link: kind === "tap",
+    ...(kind === "tap" && { mac }),
+  }));
+  const tracer = new Tracer(engine.control, engine.memory, portNames, () => engine.clock.tickZero());
   const info: EngineInfo = new EngineInfo(engine, config, ports, version, marks, {
     health: () => failover.health(),
     tables: whole,

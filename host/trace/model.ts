@@ -37,6 +37,11 @@ export interface TraceRecord {
   readonly before: string;
   /** null when nothing left. */
   readonly after: string | null;
+  /** Bytes that the frames had, where some were left out; the vnet_hdr, where it says anything. */
+  readonly beforeLength?: number | undefined;
+  readonly afterLength?: number | undefined;
+  readonly beforeVnet?: string | undefined;
+  readonly afterVnet?: string | undefined;
   readonly text: string;
   /** Records before this one that had no room, and that were over the rate. */
   readonly lost?: number | undefined;
@@ -88,6 +93,17 @@ export interface TraceNotice {
   readonly limited: number;
 }
 
+/** What a replay has to begin with to come out alike; and the ports. */
+export interface TraceOrigin {
+  /** Of the hashes: a secret. */
+  readonly seed: number;
+  /** Identification before that of the next packet that the director makes. */
+  readonly nextId: number;
+  /** Milliseconds since 1970 at tick 0 of the core's clock. */
+  readonly epoch: number;
+  readonly ports: ReadonlyArray<{ readonly name: string; readonly link: boolean; readonly mac?: string | undefined }>;
+}
+
 /** Where frames and connections are told of. */
 export interface TraceSource {
   /** Records as they come, until `count` were given or the signal is. Throws an IpvsError: EINVAL, EBUSY. */
@@ -100,4 +116,6 @@ export interface TraceSource {
     options: { readonly sample: number; readonly count?: number | undefined },
     signal: AbortSignal,
   ): AsyncIterable<ConnectionEvent>;
+  /** As it is now: asked for before a trace begins. */
+  origin(): TraceOrigin;
 }

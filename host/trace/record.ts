@@ -47,9 +47,21 @@ const NOT_COUNTED = 0xffffffffffffffffn;
 export interface PortNames {
   readonly name: string;
   readonly link: boolean;
+  readonly mac?: string | undefined;
 }
 
 const padded = (length: number) => (length + 7) & ~7;
+
+/** What a record says of a frame beside its bytes. */
+function cutOf(name: "before" | "after", image: Image | undefined, snap: number): Partial<TraceRecord> {
+  if (image === undefined) return {};
+  const isCut = image.length > Math.min(image.frame.length, snap);
+  const says = image.vnet.some((byte) => byte !== 0);
+  return {
+    ...(isCut && { [`${name}Length`]: image.length }),
+    ...(says && { [`${name}Vnet`]: Buffer.from(image.vnet).toString("hex") }),
+  };
+}
 
 export class RecordReader {
   private readonly ports: readonly PortNames[];
@@ -145,6 +157,8 @@ export class RecordReader {
       }),
       before: before === undefined ? "" : Buffer.from(before.frame.subarray(0, snap)).toString("hex"),
       after: after === undefined ? null : Buffer.from(after.frame.subarray(0, snap)).toString("hex"),
+      ...cutOf("before", before, snap),
+      ...cutOf("after", after, snap),
       text: [`${where} ${ended}`, beforeText ?? afterText ?? "", ...decided].filter((part) => part !== "").join(", "),
       ...(lost > 0 && { lost }),
       ...(limited > 0 && { limited }),

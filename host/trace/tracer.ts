@@ -5,7 +5,15 @@ import * as Trace from "../../assembly/layout/trace.js";
 import type { Control } from "../core/control.js";
 import { IpvsError } from "../ipvs/model.js";
 import { compileFilter, FilterError, parseFilter } from "./filter.js";
-import type { ConnectionEvent, TraceLosses, TraceNotice, TraceOptions, TraceRecord, TraceSource } from "./model.js";
+import type {
+  ConnectionEvent,
+  TraceLosses,
+  TraceNotice,
+  TraceOptions,
+  TraceOrigin,
+  TraceRecord,
+  TraceSource,
+} from "./model.js";
 import { type PortNames, type RawRecord, RecordReader } from "./record.js";
 
 export const SNAP_DEFAULT = 256;
@@ -89,6 +97,7 @@ export class Tracer implements TraceSource {
   readonly reader: RecordReader;
   readonly ports: readonly PortNames[];
   private readonly control: Control;
+  private readonly epoch: () => number;
   private readonly view: DataView;
   private readonly words: Int32Array;
   private readonly bytes: Uint8Array;
@@ -98,8 +107,15 @@ export class Tracer implements TraceSource {
   private readonly listeners = new Map<Subscription, number>();
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(control: Control, memory: WebAssembly.Memory, ports: readonly PortNames[]) {
+  /** `epoch`: milliseconds since 1970 at tick 0. */
+  constructor(
+    control: Control,
+    memory: WebAssembly.Memory,
+    ports: readonly PortNames[],
+    epoch: () => number = () => 0,
+  ) {
     this.control = control;
+    this.epoch = epoch;
     this.ports = ports;
     this.view = new DataView(memory.buffer);
     this.words = new Int32Array(memory.buffer);
@@ -160,6 +176,11 @@ export class Tracer implements TraceSource {
     const subscription = this.listen(options.sample);
     signal.addEventListener("abort", () => subscription.close());
     return eventLines(subscription, this.reader, options);
+  }
+
+  origin(): TraceOrigin {
+    const word = (at: number) => this.view.getUint32(Memory.LAYOUT_BASE + at, true);
+    return { seed: word(Memory.SEED), nextId: word(Memory.NEXT_ID), epoch: this.epoch(), ports: this.ports };
   }
 
   lossesOf(number: number): TraceLosses {

@@ -5,6 +5,7 @@ import * as Slot from "../../assembly/layout/slot.js";
 import { closeDevice, type Device } from "../../host/port/device.js";
 import { MemoryPort } from "../../host/port/memory.js";
 import * as native from "../../host/port/native.js";
+import { type CapturedFrame, PcapPort, pcapng, readCapture } from "../../host/port/pcap.js";
 import { PORT_KINDS, type PortInfo } from "../../host/port/port.js";
 import { openTap } from "../../host/port/tap.js";
 import { openTun } from "../../host/port/tun.js";
@@ -45,6 +46,36 @@ function memory(): Subject {
   };
 }
 
+/** A file behind it: what the world sends is what a capture has, what it gets is what was written. */
+function pcap(): Subject {
+  const frames: CapturedFrame[] = [];
+  const written: Uint8Array[] = [];
+  const head = [pcapng.section("test"), pcapng.interface({ name: "p0", link: "ethernet", snap: 0 })];
+  const port = new PcapPort({
+    name: "p0",
+    mac: MAC,
+    mtu: 1500,
+    capabilities: Port.CAPABILITY_LINK,
+    frames,
+    out: { interface: 0, write: (bytes) => written.push(bytes), now: () => 0n },
+  });
+  return {
+    info: port,
+    receive: (target) => port.receive(target),
+    send: (...pieces) => port.send(pieces),
+    put: async (frame) => {
+      const file = pcapng.packet({ interface: 0, time: 0n, frame, length: frame.length, comments: [] });
+      frames.push(...readCapture(Buffer.concat([...head, file]), "in").frames);
+      port.admit();
+    },
+    got: async (word) =>
+      readCapture(Buffer.concat([...head, ...written]), "out").frames.filter(({ frame }) =>
+        Buffer.from(frame).includes(word),
+      ).length,
+    close: () => port.close(),
+  };
+}
+
 /** Reads and writes as the transports do, on memory whose address stays. */
 async function device(network: Network, kind: "tap" | "tun"): Promise<Subject> {
   const netns = network.namespace(kind);
@@ -78,17 +109,17 @@ async function device(network: Network, kind: "tap" | "tun"): Promise<Subject> {
   };
 }
 
-describe.each(["memory", "tap", "tun"] as const)("a port of kind %s", (kind) => {
+describe.each(["memory", "pcap", "tap", "tun"] as const)("a port of kind %s", (kind) => {
   let network: Network | undefined;
   let port: Subject;
 
   beforeEach(async (context) => {
-    if (kind !== "memory") {
+    if (kind === "tap" || kind === "tun") {
       needsDevices(context);
       needsCommands(context, "tcpdump");
       network = new Network();
     }
-    port = kind === "memory" ? memory() : await device(network!, kind);
+    port = kind === "memory" ? memory() : kind === "pcap" ? pcap() : await device(network!, kind);
   });
 
   afterEach(() => {

@@ -1,9 +1,12 @@
 /** `wlvs trace`: what the director decides, frame by frame, as it happens. */
+import { closeSync, openSync, writeSync } from "node:fs";
 import type { Command } from "commander";
 import { LvsError, usage } from "../../errors.js";
 import { IpvsError } from "../../ipvs/model.js";
+import { pcapng } from "../../port/pcap.js";
+import { originComment } from "../../replay/origin.js";
 import { FilterError, parseFilter } from "../../trace/filter.js";
-import type { ConnectionEvent } from "../../trace/model.js";
+import type { ConnectionEvent, TraceOrigin, TraceRecord } from "../../trace/model.js";
 import { SAMPLE_MOST, SNAP_MOST } from "../../trace/tracer.js";
 import type { CliContext } from "../context.js";
 import { count } from "../format.js";
@@ -13,6 +16,7 @@ interface Options {
   readonly count?: number;
   readonly json?: boolean;
   readonly snap?: number;
+  readonly pcap?: string;
   readonly rate?: number;
   readonly connections?: boolean;
   readonly sample?: number;
@@ -44,8 +48,17 @@ export function register(program: Command, context: CliContext): void {
     .argument("[filter...]", "which frames, in a subset of tcpdump's language (docs/trace.md)")
     .option("-c, --count <n>", "end after so many", integer("--count", 1, Number.MAX_SAFE_INTEGER))
     .option("--json", "one JSON document a line")
-    .option("--snap <bytes>", "so much of a frame, in JSON (256)", integer("--snap", 0, SNAP_MOST))
-    .option("--rate <n>", "so many a second at most, 0 for all (1000)", integer("--rate", 0, 0xffffffff))
+    .option("--pcap <file>", "frames before and after rewriting, as pcapng, instead of lines; - for standard output")
+    .option(
+      "--snap <bytes>",
+      "so much of a frame, in JSON (256) and with --pcap (all)",
+      integer("--snap", 0, SNAP_MOST),
+    )
+    .option(
+      "--rate <n>",
+      "so many a second at most, 0 for all (1000; with --pcap all)",
+      integer("--rate", 0, 0xffffffff),
+    )
     .option("--connections", "connections that begin and end, instead of frames, as JSON lines")
     .option("--sample <n>", "with --connections: one of so many (1)", integer("--sample", 1, SAMPLE_MOST));
   examples(command, EXAMPLES.trim());
@@ -54,6 +67,8 @@ export function register(program: Command, context: CliContext): void {
 
 async function trace(filter: string, options: Options, context: CliContext): Promise<void> {
   if (options.sample !== undefined && !options.connections) throw usage("--sample is for --connections");
+  if (options.json && options.pcap !== undefined) throw usage("--json or --pcap, not both");
+  if (options.connections && options.pcap !== undefined) throw usage("--pcap is for frames, not for --connections");
   if (options.connections && filter !== "") throw usage("--connections takes no filter");
   try {
     parseFilter(filter);
@@ -83,9 +98,12 @@ async function trace(filter: string, options: Options, context: CliContext): Pro
 async function frames(filter: string, options: Options, context: CliContext, signal: AbortSignal): Promise<void> {
   const director = await context.director();
   const { count: most, snap, rate } = options;
+  const { pcap } = options;
+  const file = pcap === undefined ? undefined : openPcap(pcap, await director.traceOrigin(), context.version);
   const query = {
     filter,
     notices: 1,
+    ...(file !== undefined && { snap: SNAP_MOST, rate: 0 }),
     ...(most !== undefined && { count: most }),
     ...(snap !== undefined && { snap }),
     ...(rate !== undefined && { rate }),
@@ -96,9 +114,15 @@ async function frames(filter: string, options: Options, context: CliContext, sig
     lost += record.lost ?? 0;
     limited += record.limited ?? 0;
     if ("notice" in record) continue;
+    if (file !== undefined) {
+      file.write(record);
+      continue;
+    }
     const line = options.json ? JSON.stringify(record) : `${clock(record.time)} ${record.text}`;
     context.stdout.write(`${line}\n`);
   }
+  file?.close();
+  if (file !== undefined) context.stderr.write(`wlvs: ${pcap}: ${file.counted()}\n`);
   if (limited > 0)
     context.stderr.write(`wlvs: ${count(limited)} more were over the rate: give --rate N, or a narrower filter\n`);
   if (lost > 0) context.stderr.write(`wlvs: ${count(lost)} more were lost: they came faster than they could be told\n`);
@@ -114,6 +138,51 @@ async function connections(options: Options, context: CliContext, signal: AbortS
   }
   if (lost > 0)
     context.stderr.write(`wlvs: ${count(lost)} events were lost: they came faster than they could be told\n`);
+}
+
+/** A capture that records are written to: each frame as it came, and as it left. */
+function openPcap(path: string, origin: TraceOrigin, version: string) {
+  let fd: number;
+  try {
+    fd = path === "-" ? 1 : openSync(path, "w", 0o600);
+  } catch (error) {
+    throw new LvsError("ERR_LVS_FILE", `${path} cannot be written: ${(error as Error).message}`, error);
+  }
+  const put = (bytes: Uint8Array) => {
+    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+  };
+  put(pcapng.section(`wlvs ${version}`, [originComment(origin)]));
+  for (const { name, link, mac } of origin.ports) {
+    put(pcapng.interface({ name, link: link ? "ethernet" : "raw", mac, snap: 0 }));
+  }
+  let came = 0;
+  let left = 0;
+  const image = (record: TraceRecord, port: string | null, hex: string, vnet: string | undefined, length?: number) => {
+    const number = origin.ports.findIndex(({ name }) => name === port);
+    if (number < 0) return undefined;
+    const frame = Buffer.from(hex, "hex");
+    const comments = [record.text, ...(vnet === undefined ? [] : [`vnet=${vnet}`])];
+    const time = BigInt(Math.round(record.time * 1000)) * 1000n;
+    return { interface: number, time, frame, length: length ?? frame.length, comments };
+  };
+  return {
+    write(record: TraceRecord): void {
+      const { before, beforeVnet, beforeLength, after, afterVnet, afterLength } = record;
+      const incoming =
+        before === "" && beforeLength === undefined
+          ? undefined
+          : image(record, record.in, before, beforeVnet, beforeLength);
+      const outgoing = after === null ? undefined : image(record, record.out, after, afterVnet, afterLength);
+      if (incoming !== undefined) put(pcapng.packet({ ...incoming, direction: "in" }));
+      if (outgoing !== undefined) put(pcapng.packet({ ...outgoing, direction: "out" }));
+      if (incoming !== undefined) came++;
+      if (outgoing !== undefined) left++;
+    },
+    counted: () => `${count(came)} frames as they came, ${count(left)} as they left`,
+    close(): void {
+      if (fd !== 1) closeSync(fd);
+    },
+  };
 }
 
 /** 15:04:05.123456, as tcpdump has it. */
