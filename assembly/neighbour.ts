@@ -260,6 +260,7 @@ export function learn(entry: usize, mac: usize, sure: bool, replace: bool): void
   const same = valid && sameMac(entry + Neighbour.MAC, mac);
   if (valid && !same && !replace) return;
   if (!sure && same && state === Neighbour.STATE_REACHABLE) return;
+  if (valid && !same) count(Counters.NEIGHBOURS_CHANGED, 1);
   if (!same) {
     copyMac(entry + Neighbour.MAC, mac);
     store<u32>(entry, now(), Neighbour.SINCE);

@@ -73,6 +73,23 @@ describe("neighbours", () => {
   });
 });
 
+describe("a neighbour that takes another MAC", () => {
+  it("is counted, as one that is new or the same is not", () => {
+    const engine = createDirector();
+    const changed = () => engine.ipvs.tables.counters().neighboursChanged;
+    const ask = (mac: string) => {
+      const message = arp(1, { ip: "192.168.4.77", mac }, { ip: NET.ext.ip, mac: "00:00:00:00:00:00" });
+      engine.inject("ext", ethernet("ff:ff:ff:ff:ff:ff", mac, message, 0x0806));
+      engine.collect();
+    };
+    ask("02:00:00:00:04:77");
+    ask("02:00:00:00:04:77");
+    expect(changed()).toBe(0);
+    ask("02:00:00:00:04:78");
+    expect(changed()).toBe(1);
+  });
+});
+
 describe("clients that send from port 0", () => {
   // Each of their packets makes a connection of its own, and all have one hash.
   it("make a bounded number of connections, and disturb no others", async () => {
