@@ -49,7 +49,12 @@ const FRAGMENT_RAW: u32 = 0xff3f0000;
 const STATE_FLAGS: u32 = Tcp.SYN | Tcp.FIN | Tcp.RST | Tcp.ACK;
 /** Flags that a connection may have, and no other. Its method is NAT. */
 const ORDINARY: u32 =
-  Connection.FLAG_USED | Connection.FLAG_HASHED | Connection.FLAG_COUNTED | Connection.FLAG_INACTIVE;
+  Connection.FLAG_USED |
+  Connection.FLAG_HASHED |
+  Connection.FLAG_COUNTED |
+  Connection.FLAG_INACTIVE |
+  Connection.FLAG_SOURCE |
+  Connection.FLAG_JUDGED;
 /** States in which a neighbour is sent to at once, and stays as it is. */
 const SENDABLE: u32 =
   (1 << Neighbour.STATE_REACHABLE) |

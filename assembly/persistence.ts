@@ -10,6 +10,7 @@ import * as Server from "./layout/server";
 import * as Service from "./layout/service";
 import * as Setting from "./layout/setting";
 import * as Slot from "./layout/slot";
+import { hold, letGo } from "./protocol/control";
 import { pick } from "./scheduler/index";
 import * as Table from "./table/connection";
 import { now, setting, setWord } from "./table/memory";
@@ -166,6 +167,7 @@ export function connectFromServer(slot: usize, server: usize, client: usize, cli
     }
   }
   const onePacket = (load<u32>(service, Service.FLAGS) & Service.FLAG_ONE_PACKET) !== 0;
+  hold(template);
   const connection = create(
     family,
     protocol,
@@ -179,6 +181,7 @@ export function connectFromServer(slot: usize, server: usize, client: usize, cli
     server,
     0,
   );
+  letGo(template);
   if (template !== 0) {
     if (connection !== 0) controlledBy(connection, template);
     Table.restart(template);
@@ -250,6 +253,7 @@ export function schedulePersistent(
   if (virtualPort === servicePort && load<u16>(server, Server.PORT) !== 0)
     serverPort = <u32>load<u16>(server, Server.PORT);
   const onePacket = (load<u32>(service, Service.FLAGS) & Service.FLAG_ONE_PACKET) !== 0 && protocol === Protocol.UDP;
+  hold(template);
   const connection = create(
     family,
     protocol,
@@ -263,6 +267,7 @@ export function schedulePersistent(
     server,
     packetMark,
   );
+  letGo(template);
   if (connection === 0) {
     Table.restart(template);
     return NO_ROOM;

@@ -9,6 +9,15 @@ export function control(connection: usize, controller: usize): void {
   store<u32>(controller, load<u32>(controller, Connection.CONTROLLED) + 1, Connection.CONTROLLED);
 }
 
+/** While a connection is made by a template, that must not be what makes room for it. */
+export function hold(template: usize): void {
+  if (template !== 0) store<u32>(template, load<u32>(template, Connection.CONTROLLED) + 1, Connection.CONTROLLED);
+}
+
+export function letGo(template: usize): void {
+  if (template !== 0) store<u32>(template, load<u32>(template, Connection.CONTROLLED) - 1, Connection.CONTROLLED);
+}
+
 /** Ends the relation; returns the controller, or 0. */
 export function release(connection: usize): usize {
   const controller = <usize>load<u32>(connection, Connection.CONTROL);

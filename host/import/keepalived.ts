@@ -21,18 +21,23 @@ export interface Imported {
 
 type Entry = Record<string, unknown>;
 
+/** By the words of a file, which may be any: what every object has (toString ...) is in none of them. */
+function words<T>(entries: Readonly<Record<string, T>>): Readonly<Record<string, T>> {
+  return Object.assign(Object.create(null) as Record<string, T>, entries);
+}
+
 /** As keepalived counts them: seconds, and checks until the first failure counts. */
 const DELAY_LOOP = 60;
 const CONNECT_TIMEOUT = 5;
-const RETRIES: Readonly<Record<string, number>> = { HTTP_GET: 3, SSL_GET: 3, DNS_CHECK: 3 };
+const RETRIES = words({ HTTP_GET: 3, SSL_GET: 3, DNS_CHECK: 3 });
 const RETRY_DELAY = 1;
 const PERSISTENCE = 360;
 
-const KINDS: Readonly<Record<string, string>> = { NAT: "nat", DR: "dr", TUN: "tun" };
+const KINDS = words({ NAT: "nat", DR: "dr", TUN: "tun" });
 const FLAGS = /^(flag-[123]|(sh|mh)-(port|fallback))$/;
 
 /** Whole blocks and words that are about something else, and what does that here. */
-const ELSEWHERE: Readonly<Record<string, string>> = {
+const ELSEWHERE = words({
   global_defs: "settings of keepalived's own (mail, SNMP, processes)",
   vrrp_instance: "VRRP: no part of a balancer; keep keepalived for it",
   vrrp_sync_group: "VRRP: no part of a balancer; keep keepalived for it",
@@ -65,7 +70,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   http_protocol: "HTTP/1.1 is spoken",
   fast_recovery: "set rise and interval",
   virtualhost: "only web checks have one",
-};
+});
 
 export function importKeepalived(text: string): Imported {
   return new Importer(text).run();

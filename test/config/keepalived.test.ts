@@ -54,6 +54,11 @@ describe("keepalived's language", () => {
 });
 
 describe("import of keepalived", () => {
+  it.each(["toString", "constructor", "__proto__"])("knows no %s", (word) => {
+    const { leftOut } = imported(`virtual_server 192.0.2.1 80 {\n  lb_kind ${word}\n  ${word} x\n}\n`);
+    expect(leftOut.map((line) => line.slice(0, 2))).toEqual(["2:", "3:"]);
+  });
+
   it("takes services, servers and their checks over", () => {
     const { services, leftOut } = imported(`
 global_defs {

@@ -119,3 +119,17 @@ describe("a full table", () => {
     expect(templates.sort()).toEqual(clients);
   });
 });
+
+describe("a full table of persistent clients", () => {
+  it.each([2, 3, 4, 5])("of %i records never takes a template's place for its own connection", async (connections) => {
+    const engine = createDirector({ capacities: { connections } });
+    await engine.ipvs.addService(service(80, "rr", "tcp", { persistence: 60 }));
+    await engine.ipvs.addServer(service(80).id, server(NET.servers[0].ip, 80));
+    for (let client = 1; client < 60; client++) {
+      send(engine, tcpPacket({ ...ends(NET.vip), source: `192.168.4.${client + 20}` }));
+      engine.clock.nowMs += 40;
+    }
+    engine.advanceTo(engine.clock.nowMs + 1_800_000);
+    expect(word(engine, Memory.CONNECTION_COUNT)).toBe(0);
+  });
+});

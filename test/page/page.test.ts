@@ -34,8 +34,9 @@ const server = (page: Page, at: number) => row(page, `${SERVERS[at]}:80`);
 /** As wlvsadm does it: over the control socket. */
 async function setWeight(to: number): Promise<void> {
   const [service] = await stage!.remote.services();
-  const { active, inactive, persistent, stats, rates, ...config } = service!.servers[0]!;
-  await stage!.remote.editServer(service!.id, { ...config, weight: to });
+  const { id, forwarding, upperThreshold, lowerThreshold, tunnel } = service!.servers[0]!;
+  const server = { id, forwarding, upperThreshold, lowerThreshold, tunnel, weight: to };
+  await stage!.remote.editServer(service!.id, server);
 }
 
 beforeAll(async () => {
