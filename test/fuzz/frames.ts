@@ -168,12 +168,12 @@ export class FrameMaker {
     if (kind < 8) bytes = this.arp(port);
     else if (kind < 28 && this.seen.length > 0) bytes = this.answer(random.pick(this.seen));
     else if (kind < 36 && this.seen.length > 0) bytes = this.icmpError(random.pick(this.seen), port);
-    else if (kind < 42 && this.seen.length > 0) bytes = random.pick(this.seen).slice();
-    else if (kind < 46 && this.golden.length > 0) bytes = random.pick(this.golden).slice();
-    else if (kind < 56) bytes = this.packet6(port);
-    else if (kind < 60) bytes = this.junk(port);
+    else if (kind < 50 && this.seen.length > 0) bytes = this.further(random.pick(this.seen));
+    else if (kind < 54 && this.golden.length > 0) bytes = random.pick(this.golden).slice();
+    else if (kind < 62) bytes = this.packet6(port);
+    else if (kind < 65) bytes = this.junk(port);
     else bytes = this.packet4(port);
-    if (kind >= 60 && random.chance(0.05)) {
+    if (kind >= 65 && random.chance(0.05)) {
       bytes = this.fromNowhere(bytes);
       silent = true;
     } else if (random.chance(0.5)) {
@@ -206,6 +206,9 @@ export class FrameMaker {
   private pair(port: 0 | 1): readonly [string, string] {
     const { random } = this;
     const all = [...CLIENTS, ...VIRTUALS, ...SERVERS, ...ODD_DESTINATIONS];
+    // A few flows are met again and again: what is established takes other ways than what begins.
+    if (random.chance(0.4))
+      return port === 0 ? [CLIENTS[0], VIRTUALS[0]] : [random.pick(SERVERS.slice(0, 3)), CLIENTS[0]];
     if (random.chance(0.1)) return [random.pick([...CLIENTS, ...SERVERS, ...VIRTUALS]), random.pick(all)];
     if (port === 0) return [random.pick(CLIENTS), random.pick(VIRTUALS)];
     return [random.pick(SERVERS), random.pick(CLIENTS)];
@@ -214,15 +217,19 @@ export class FrameMaker {
   private transport(protocol: number, port: 0 | 1): number[] {
     const { random } = this;
     // Few ports on either side, so that flows go on; now and then any.
-    const own = random.chance(0.9) ? 40000 + random.below(12) : random.pick(PORTS);
-    const other = random.chance(0.9) ? random.pick(SERVICE_PORTS) : random.pick(PORTS);
+    const own = random.chance(0.9) ? 40000 + random.below(random.chance(0.5) ? 2 : 12) : random.pick(PORTS);
+    const other = random.chance(0.9)
+      ? random.chance(0.5)
+        ? SERVICE_PORTS[0]
+        : random.pick(SERVICE_PORTS)
+      : random.pick(PORTS);
     const ports = (port === 0 ? [own, other] : [other, own]).flatMap((value) => [value >> 8, value & 255]);
     const data = new Array<number>(random.chance(0.9) ? random.below(80) : random.below(1400)).fill(0x61);
     switch (protocol) {
       case 6: {
         const options = random.chance(0.3) ? this.tcpOptions() : [];
         const flags = random.chance(0.9)
-          ? random.pick([0x02, 0x02, 0x02, 0x12, 0x10, 0x18, 0x11, 0x04])
+          ? random.pick([0x02, 0x02, 0x02, 0x12, 0x10, 0x10, 0x10, 0x18, 0x18, 0x11, 0x04])
           : random.below(256);
         const sequence = [random.below(256), random.below(256), 0, 1, 0, 0, random.below(256), 1];
         return [...ports, ...sequence, (5 + options.length / 4) << 4, flags, 0x20, 0, 0, 0, 0, 0, ...options, ...data];
@@ -435,6 +442,19 @@ export class FrameMaker {
       frame[transport + 13] = random.pick([0x12, 0x10, 0x18, 0x11, 0x04, 0x14]);
     if (protocol === 1 && transport < frame.length) frame[transport] = 0;
     if (random.chance(0.95)) seal(frame, (frame[0]! & 1) === 1);
+    return frame;
+  }
+
+  /** The same once more, or what its sender may say next: handshakes come to their end by it. */
+  private further(bytes: Uint8Array): Uint8Array {
+    const { random } = this;
+    const frame = bytes.slice();
+    const ip = VNET + 14;
+    const transport = ip + ((frame[ip] ?? 0) & 15) * 4;
+    if ((frame[ip] ?? 0) >> 4 !== 4 || frame[ip + 9] !== 6 || transport + 20 > frame.length) return frame;
+    if (random.chance(0.3)) return frame;
+    frame[transport + 13] = random.pick([0x10, 0x10, 0x18, 0x18, 0x11, 0x02]);
+    seal(frame, (frame[0]! & 1) === 1);
     return frame;
   }
 
