@@ -29,10 +29,10 @@ export class FloodWatch {
       const service = serviceKey(id);
       atWork.add(service);
       if (this.atWork.has(service)) continue;
-      this.log.warn({ event: "syn-proxy.on", service, halfOpen }, `${service}: the SYN proxy is at work`);
+      this.log.warn({ event: "proxy.on", service, halfOpen }, `${service}: the SYN proxy is at work`);
     }
     for (const service of this.atWork) {
-      if (!atWork.has(service)) this.log.info({ event: "syn-proxy.off", service }, `${service}: the SYN proxy rests`);
+      if (!atWork.has(service)) this.log.info({ event: "proxy.off", service }, `${service}: the SYN proxy rests`);
     }
     this.atWork = atWork;
   }
