@@ -255,7 +255,8 @@ function createApp(options: ControlServerOptions, live: Live, listen: ListenOpti
   });
   app.setErrorHandler((error, _request, reply) => {
     const found = problemOf(error);
-    reply.code(found.status).send(bodyOf(found));
+    // What failed may have said already that it is a text.
+    reply.code(found.status).type("application/json").send(bodyOf(found));
   });
   app.setNotFoundHandler((request, reply) => {
     const found = problem(404, "ERR_LVS_NO_SUCH_PATH", `there is no ${request.method} ${request.url}`);

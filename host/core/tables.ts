@@ -179,15 +179,19 @@ export class Tables {
   private readonly view: DataView;
   private readonly bytes: Uint8Array;
 
-  /** Of a memory; or records that were copied out of one. */
-  constructor(memory: WebAssembly.Memory | Uint8Array) {
+  /** Where the header is: records that were copied have none. */
+  private readonly whole: Tables;
+
+  /** Of a memory; or records that were copied out of one, which is `whole`. */
+  constructor(memory: WebAssembly.Memory | Uint8Array, whole?: Tables) {
     this.view = new DataView(memory.buffer);
     this.bytes = new Uint8Array(memory.buffer);
+    this.whole = whole ?? this;
   }
 
   /** A word of the header. */
   word(at: number): number {
-    return this.u32(Memory.LAYOUT_BASE + at);
+    return this.whole.u32(Memory.LAYOUT_BASE + at);
   }
 
   setting(id: number): number {
@@ -236,7 +240,7 @@ export class Tables {
     for (const [n, at] of services.entries()) put(at, Service.SIZE, n * Service.SIZE);
     const base = services.length * Service.SIZE;
     for (const [n, at] of servers.entries()) put(at, Server.SIZE, base + n * Server.SIZE);
-    const frozen = new Tables(copy);
+    const frozen = new Tables(copy, this);
     function* decode(): Generator<ServiceInfo> {
       let next = 0;
       for (const [n, count] of counts.entries()) {

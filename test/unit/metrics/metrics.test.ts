@@ -275,6 +275,15 @@ describe("many services", () => {
   });
 });
 
+it("frozen services say what settings make of them, however few there are", async () => {
+  const few = createDirector();
+  await few.ipvs.addService(service(80));
+  for (const usual of [0, 1, 2]) {
+    few.control.setting("syn_proxy", `${usual}`);
+    expect([...few.ipvs.tables.frozenServices().services]).toEqual(await few.ipvs.services());
+  }
+});
+
 describe("a breath's duration", () => {
   const words = new Uint32Array(new SharedArrayBuffer(Worker.SIZE));
   const buckets = () =>
