@@ -12,10 +12,13 @@ import { type ClientReport, type ClientSpec, patternFrom } from "./traffic.js";
 const spec = JSON.parse(process.argv[2]!) as ClientSpec;
 /** Bytes that a busy stream sends at a time. */
 const PIECE = 65_000;
+const TRIES = 3;
 const UDP_SIZES = [1, 64, 512, 1200, 1472, 4000, 8900];
 let ending = false;
 let done = 0;
 let bytes = 0;
+/** Datagrams that were sent once more. */
+let again = 0;
 
 const say = (report: ClientReport) => process.stdout.write(`${JSON.stringify(report)}\n`);
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -112,17 +115,22 @@ function stream(index: number, from: string): Promise<void> {
   });
 }
 
+/** Whether it was answered: whoever uses datagrams asks again, as resolvers do. */
 function ask(socket: UdpSocket, text: Buffer): Promise<boolean> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => {
+    let tries = 1;
+    const end = (answered: boolean) => {
+      clearInterval(timer);
       socket.removeAllListeners("message");
-      resolve(false);
-    }, spec.timeoutMs);
+      resolve(answered);
+    };
+    const timer = setInterval(() => {
+      if (tries++ === TRIES) return end(false);
+      again++;
+      socket.send(text, spec.port, spec.host);
+    }, spec.timeoutMs / TRIES);
     socket.on("message", (back) => {
-      if (!back.equals(text)) return;
-      clearTimeout(timer);
-      socket.removeAllListeners("message");
-      resolve(true);
+      if (back.equals(text)) end(true);
     });
     socket.send(text, spec.port, spec.host);
   });
@@ -152,11 +160,11 @@ async function converse(index: number, from: string): Promise<void> {
 process.stdin.on("end", () => (ending = true)).resume();
 process.on("SIGINT", () => {});
 setInterval(() => {
-  say({ name: spec.name, done, bytes });
-  done = bytes = 0;
+  say({ name: spec.name, done, bytes, again });
+  done = bytes = again = 0;
 }, 1000).unref();
 
 const play = { pages: (_: number, from: string) => visit(from), streams: stream, datagrams: converse }[spec.kind];
 await Promise.all(Array.from({ length: spec.count }, (_, n) => play(n, spec.from[n % spec.from.length]!)));
-say({ name: spec.name, done, bytes });
+say({ name: spec.name, done, bytes, again });
 process.exit(0);

@@ -28,7 +28,7 @@ export class Operator {
   private readonly site: Site;
   private weights: Weights = { pages: [1, 1], streams: [1, 1], datagrams: [1, 1] };
   private turn = 0;
-  /** A drain wants its weights left alone by a reload. */
+  /** A reload undoes what is not in the file: it waits for whoever is in the middle of something, and a drain as well. */
   private quiet: Promise<void> = Promise.resolve();
 
   constructor(site: Site) {
@@ -48,12 +48,12 @@ export class Operator {
   /** Until `ending`: everything but what happens to servers, one after the other. */
   async changes(pauseMs: number): Promise<void> {
     const steps = [
-      () => this.batch(),
-      () => this.weigh(),
-      () => this.calls(),
+      () => this.alone(() => this.batch()),
+      () => this.alone(() => this.weigh()),
+      () => this.alone(() => this.calls()),
       () => this.offload(),
       () => this.alone(() => this.reload()),
-      () => this.batch(),
+      () => this.alone(() => this.batch()),
       () => this.alone(() => this.badReload()),
     ];
     for (let n = 0; !this.ending; n++) {

@@ -26,6 +26,12 @@ export interface Burst {
   readonly errors: string;
 }
 
+/** A second or more in which the soak itself got no processor. Milliseconds since the epoch. */
+export interface Stall {
+  readonly began: number;
+  readonly ended: number;
+}
+
 /** The state of things when all clients have gone. */
 export interface AtEnd {
   readonly active: number;
@@ -54,6 +60,9 @@ export interface SoakRecord {
   /** Failures beyond those that are kept. */
   readonly failuresMore: number;
   readonly bursts: readonly Burst[];
+  /** Datagrams that were sent once more; absent in records of before it was counted. */
+  readonly again?: number;
+  readonly stalls?: readonly Stall[];
   readonly changes: Readonly<Record<string, number>>;
   readonly problems: readonly string[];
   /** Warnings and errors. */

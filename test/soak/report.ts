@@ -2,7 +2,20 @@
 import { type Finding, isExpected, isExplained, isPatience } from "./judge.js";
 import type { SoakRecord } from "./record.js";
 
-const row = (...cells: ReadonlyArray<string | number>) => `| ${cells.join(" | ")} |`;
+/** Lines that a program said again and again are one in a cell. */
+const cell = (value: string | number) => [...new Set(`${value}`.split("\n"))].join("; ").replaceAll("|", "\\|");
+const row = (...cells: ReadonlyArray<string | number>) => `| ${cells.map(cell).join(" | ")} |`;
+
+/** How the machine was while it ran. */
+function machine({ again, stalls, last }: SoakRecord): string {
+  if (again === undefined || stalls === undefined) return "";
+  const longest = Math.max(0, ...stalls.map(({ began, ended }) => ended - began));
+  const stood = stalls.length === 0 ? "never" : `${stalls.length} times, for at most ${(longest / 1000).toFixed(1)} s`;
+  return `Datagrams sent once more (after 5 s): ${again}; frames that the kernel's queues lost before or after the core: ${last.lost ?? 0}.
+The soak itself stood still for more than a second, for want of a processor: ${stood}.
+
+`;
+}
 
 export function report(record: SoakRecord, verdict: readonly Finding[]): string {
   const { last, outages, bursts, failures } = record;
@@ -47,7 +60,7 @@ more. Streams last for the whole run, and every byte comes back or is missed.
 |---|---:|---:|---:|---:|
 ${[...traffic, ...bursted].join("\n")}
 
-For streams the answers are pieces as they came. Servers died ${outages.length} times, and had left the table after ${found.length === 0 ? "-" : `${(Math.min(...found) / 1000).toFixed(1)} to ${(Math.max(...found) / 1000).toFixed(1)}`} s (checks
+${machine(record)}For streams the answers are pieces as they came. Servers died ${outages.length} times, and had left the table after ${found.length === 0 ? "-" : `${(Math.min(...found) / 1000).toFixed(1)} to ${(Math.max(...found) / 1000).toFixed(1)}`} s (checks
 every 2 s, two of which have to fail).
 
 | meanwhile | |

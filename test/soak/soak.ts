@@ -5,7 +5,7 @@ import { cpus, release } from "node:os";
 import { createInterface } from "node:readline";
 import { hasLink } from "../netns/network.js";
 import { Operator, pause } from "./operator.js";
-import type { AtEnd, Burst, Failure, LogLine, SoakRecord } from "./record.js";
+import type { AtEnd, Burst, Failure, LogLine, SoakRecord, Stall } from "./record.js";
 import { CLIENTS, EXTERNAL, INTERNAL, Site, VIP } from "./site.js";
 import type { ClientReport, ClientSpec } from "./traffic.js";
 import { measure, type Sample } from "./watch.js";
@@ -23,6 +23,8 @@ const LONG_SECONDS = 180;
 const CLOSE_MS = 20_000;
 const IDLE_MS = 5000;
 const WARNING = 40;
+const PULSE_MS = 100;
+const STALL_MS = 1000;
 
 function specs(sha256: string): ClientSpec[] {
   const all = { host: VIP, from: CLIENTS, timeoutMs: 15_000 };
@@ -51,9 +53,11 @@ async function run(site: Site, seconds: number, progress: (text: string) => void
   const began = Date.now();
   await site.open({ pages: [1, 1], streams: [1, 1], datagrams: [1, 1] });
   const keeper = site.director.child.pid!;
+  const pulse = startPulse();
   const operator = new Operator(site);
   const failures: Failure[] = [];
   let failuresMore = 0;
+  let again = 0;
   const done: Record<string, number> = {};
   const bytes: Record<string, number> = {};
   const bursts: Burst[] = [];
@@ -74,6 +78,7 @@ async function run(site: Site, seconds: number, progress: (text: string) => void
     }
     done[report.name] = (done[report.name] ?? 0) + report.done;
     bytes[report.name] = (bytes[report.name] ?? 0) + report.bytes;
+    again += report.again;
   };
   const clients = specs(site.sha256).map((spec) => follow(site.visitor(spec), spec.name, hear));
   const short = seconds < LONG_SECONDS;
@@ -141,6 +146,8 @@ async function run(site: Site, seconds: number, progress: (text: string) => void
     failures,
     failuresMore,
     bursts,
+    again,
+    stalls: pulse.stop(),
     changes: operator.done,
     problems: operator.problems,
     log,
@@ -148,6 +155,23 @@ async function run(site: Site, seconds: number, progress: (text: string) => void
     last,
     end,
     began,
+  };
+}
+
+/** Notices when the machine gives this process no processor, and so none to others either. */
+function startPulse() {
+  const stalls: Stall[] = [];
+  let last = Date.now();
+  const timer = setInterval(() => {
+    const now = Date.now();
+    if (now - last > STALL_MS) stalls.push({ began: last, ended: now });
+    last = now;
+  }, PULSE_MS);
+  return {
+    stop: () => {
+      clearInterval(timer);
+      return stalls;
+    },
   };
 }
 

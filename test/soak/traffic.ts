@@ -18,7 +18,7 @@ export interface ClientSpec {
 }
 
 export type ClientReport =
-  | { readonly name: string; readonly done: number; readonly bytes: number }
+  | { readonly name: string; readonly done: number; readonly bytes: number; readonly again: number }
   | { readonly name: string; readonly failure: string; readonly began: number; readonly ended: number };
 
 /** A prime number of bytes that follow no power of two: a piece that is lost, doubled or moved does not fit. */

@@ -12,6 +12,8 @@ export interface Sample {
   readonly connections: number;
   readonly slots: number;
   readonly framesIn: number;
+  /** What the kernel lost before the core, and after it; absent in records of before it was counted. */
+  readonly lost?: number;
   readonly traps: number;
   readonly restarts: number;
   readonly evictions: number;
@@ -57,7 +59,7 @@ export async function measure(
   bytes: Readonly<Record<string, number>>,
 ): Promise<Sample> {
   const response = await fetch(`http://${listen}/metrics`, { signal: AbortSignal.timeout(10_000) });
-  if (response.status !== 200) throw new Error(`/metrics: status ${response.status}`);
+  if (response.status !== 200) throw new Error(`/metrics: status ${response.status} ${await response.text()}`);
   const scrape = parseScrape(await response.text());
   const drops = scrape.samples.filter(({ name, value }) => name === "wlvs_drops_total" && value > 0);
   const descriptors = [...processesOf(keeper)].map(
@@ -71,6 +73,7 @@ export async function measure(
     connections: sampleOf(scrape, "wlvs_table_entries", { table: "connections" }),
     slots: sampleOf(scrape, "wlvs_table_entries", { table: "slots" }),
     framesIn: sampleOf(scrape, "wlvs_frames_in_total"),
+    lost: scrape.samples.reduce((sum, { name, value }) => (name === "wlvs_device_lost_total" ? sum + value : sum), 0),
     traps: sampleOf(scrape, "wlvs_traps_total"),
     restarts: sampleOf(scrape, "wlvs_director_restarts_total"),
     evictions: sampleOf(scrape, "wlvs_evictions_total"),
