@@ -431,7 +431,7 @@ describe("the core's end of the ring", () => {
     const view = new DataView(bench.memory.buffer);
     kernel.writeFault = () => (random.chance(0.02) ? random.pick([EIO, 11, EBADFD, ENOBUFS]) : 0);
     let cut = 0;
-    for (let breath = 0; cut < 20_000; breath++) {
+    while (cut < 20_000) {
       const submit = bench.core.runUring(0, bench.tick) & Uring.SUBMIT_MASK;
       kernel.submit(random.chance(0.3) ? random.below(submit + 1) : submit, false);
       for (let n = random.below(12); n > 0; n--) {
