@@ -4,7 +4,7 @@ import { SCHEDULER_IDS } from "../core/control.js";
 import { capacitiesOf, planMemory } from "../core/memory.js";
 import { parseSetting, settingName } from "../core/settings.js";
 import { usage } from "../errors.js";
-import type { ForwardingName, IpvsStep, ServerConfig, ServiceConfig, ServiceProtocol } from "../ipvs/model.js";
+import type { ForwardingName, IpvsStep, Limits, ServerConfig, ServiceConfig, ServiceProtocol } from "../ipvs/model.js";
 import { LOG_LEVELS } from "../log.js";
 import {
   type MarksSpec,
@@ -55,6 +55,7 @@ interface PendingService {
   scheduler: string;
   mode: Mode;
   persistence: number | undefined;
+  limits: Limits | undefined;
   readonly servers: PendingServer[];
 }
 
@@ -113,6 +114,13 @@ export async function parseRunOptions(tokens: readonly Token[], sources: OptionS
       case "rip": {
         const found = service("--rip");
         found.servers.push(parseRip(value));
+        break;
+      }
+      case "limit": {
+        const found = service("--limit");
+        if (found.limits !== undefined)
+          throw usage(`--limit ${value}: ${found.text} has limits already: put them together`);
+        found.limits = parseLimits(value);
         break;
       }
       case "rules":
@@ -299,7 +307,17 @@ function parseVip(text: string): PendingService {
   const { address, port } = values.endpoint("--vip", slash < 0 ? text : text.slice(0, slash));
   values.hostAddress("--vip", address.text);
   if (port === undefined) throw usage(`--vip ${text}: the port is missing: write ADDR:PORT`);
-  return { text, address, port, protocol, scheduler: "wlc", mode: "nat", persistence: undefined, servers: [] };
+  return {
+    text,
+    address,
+    port,
+    protocol,
+    scheduler: "wlc",
+    mode: "nat",
+    persistence: undefined,
+    limits: undefined,
+    servers: [],
+  };
 }
 
 function parseMode(flag: string, text: string): Mode {
@@ -320,6 +338,33 @@ function parseRip(text: string): PendingServer {
   return { text: word, endpoint, weight, mode };
 }
 
+/** Keys of --limit: whose, and what. */
+const LIMIT_KEYS: Readonly<Record<string, readonly [of: "all" | "source", what: "connections" | "rate"]>> = {
+  connections: ["all", "connections"],
+  rate: ["all", "rate"],
+  "source-connections": ["source", "connections"],
+  "source-rate": ["source", "rate"],
+};
+
+function parseLimits(text: string): Limits {
+  const given: Record<"all" | "source", Record<string, number>> = { all: {}, source: {} };
+  for (const part of text.split(",")) {
+    const [, key = "", value = ""] = /^([^=]*)=(.*)$/.exec(part) ?? [];
+    const place = LIMIT_KEYS[key];
+    if (place === undefined)
+      throw usage(
+        `--limit ${text}: ${part === "" ? "an empty part" : part}: write ${Object.keys(LIMIT_KEYS).join("=N, ")}=N`,
+      );
+    const [of, what] = place;
+    if (given[of][what] !== undefined) throw usage(`--limit ${text}: ${key}= is given twice`);
+    given[of][what] =
+      what === "rate"
+        ? values.integer(`--limit: ${key}`, value.replace(/\/s$/, ""), 1, values.RATE_MOST)
+        : values.integer(`--limit: ${key}`, value, 1, 0xffffffff);
+  }
+  return { ...given.all, ...(Object.keys(given.source).length > 0 && { perSource: given.source }) };
+}
+
 function addService(found: PendingService, ports: readonly PortSpec[], steps: SourcedStep[], warnings: string[]): void {
   const { address, port, protocol, persistence } = found;
   const from = `--vip ${found.text}`;
@@ -334,6 +379,7 @@ function addService(found: PendingService, ports: readonly PortSpec[], steps: So
     persistencePrefix: address.family === 4 ? 32 : 128,
     onePacket: false,
     schedulerFlags: 0,
+    ...(found.limits !== undefined && { limits: found.limits }),
   };
   const taken = steps.some(({ step }) => step.do === "addService" && sameService(step.service, config));
   if (taken) throw usage(`${from}: the service is given twice`);

@@ -73,10 +73,9 @@ const ip = z.string("write an IP address").refine((text) => isIP(text) !== 0, { 
 const port = whole(1, 65535);
 
 const PER_SECOND = "write a number a second, as 100 or 100/s";
-const RATE_MOST = 10_000_000;
 const perSecond = z
   .union([z.int(PER_SECOND), z.string().regex(/^\d{1,8}\/s$/, PER_SECOND)], { error: PER_SECOND })
-  .refine((value) => rateOf(value) >= 1 && rateOf(value) <= RATE_MOST, { error: PER_SECOND });
+  .refine((value) => rateOf(value) >= 1 && rateOf(value) <= values.RATE_MOST, { error: PER_SECOND });
 
 const timing = {
   interval: duration(10, 86_400_000).optional(),

@@ -18,6 +18,9 @@ export interface Endpoint {
   readonly port: number | undefined;
 }
 
+/** New connections a second, in a limit. */
+export const RATE_MOST = 10_000_000;
+
 export function integer(flag: string, text: string, least: number, most: number): number {
   const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
   if (value >= least && value <= most) return value;

@@ -9,7 +9,7 @@ import type {
   WorkerInfo,
 } from "../control/director-info.js";
 import { serverKey, serviceKey } from "../control/keys.js";
-import type { ServerInfo, ServiceId, ServiceInfo, Stats } from "../ipvs/model.js";
+import type { DefenceInfo, ServerInfo, ServiceId, ServiceInfo, Stats } from "../ipvs/model.js";
 import { Exposition, labels } from "./exposition.js";
 import { FAMILIES } from "./families.js";
 import { Pace } from "./pace.js";
@@ -98,6 +98,14 @@ function addTotals(text: Text, source: MetricsSource): void {
   text.add("wlvs_frames_out_total", "", counters.framesOut);
   text.add("wlvs_frames_generated_total", "", counters.generated);
   text.add("wlvs_evictions_total", "", counters.evictions);
+  text.add("wlvs_neighbours_changed_total", "", counters.neighboursChanged);
+  const { answered, accepted, invalid, ...servers } = counters.synProxy;
+  text.add("wlvs_syn_cookies_sent_total", "", answered);
+  text.add("wlvs_syn_cookies_received_total", labels({ result: "valid" }), accepted);
+  text.add("wlvs_syn_cookies_received_total", labels({ result: "invalid" }), invalid);
+  for (const [result, value] of Object.entries(servers)) {
+    text.add("wlvs_syn_proxy_handshakes_total", labels({ result }), value);
+  }
   text.add("wlvs_traps_total", "", counters.traps);
   for (const [verdict, value] of Object.entries(counters.verdicts)) {
     text.add("wlvs_verdicts_total", labels({ verdict }), value);
@@ -149,8 +157,21 @@ function addService(text: Text, service: ServiceInfo, servers: readonly ServerIn
   const inner = name.slice(1, -1);
   addStats(text, "wlvs_service", inner, service.stats);
   text.add("wlvs_service_servers", name, service.servers.length);
-  for (const server of servers)
-    addStats(text, "wlvs_server", `${inner},server="${serverKey(server.id)}"`, server.stats);
+  if (service.defence !== undefined) addDefence(text, inner, service.defence);
+  for (const server of servers) {
+    const its = `${inner},server="${serverKey(server.id)}"`;
+    addStats(text, "wlvs_server", its, server.stats);
+    if (server.refused !== undefined) text.add("wlvs_server_refused_total", `{${its}}`, server.refused);
+    if (server.unanswered !== undefined) text.add("wlvs_server_unanswered_total", `{${its}}`, server.unanswered);
+  }
+}
+
+function addDefence(text: Text, inner: string, { synProxy, switches, halfOpen, refused }: DefenceInfo): void {
+  text.add("wlvs_service_syn_proxy", `{${inner}}`, synProxy ? 1 : 0);
+  text.add("wlvs_service_syn_proxy_switches_total", `{${inner}}`, switches);
+  text.add("wlvs_service_half_open", `{${inner}}`, halfOpen);
+  for (const [limit, value] of Object.entries(refused))
+    text.add("wlvs_service_refused_total", `{${inner},limit="${limit}"}`, value);
 }
 
 function addStats(text: Text, subject: "wlvs_service" | "wlvs_server", inner: string, stats: Stats): void {

@@ -76,6 +76,15 @@ describe("the flags of run", () => {
     expect(config.warnings).toEqual(["2001:db8::9 is in no port's subnet: it must be routed here"]);
   });
 
+  it("give limits to the service named last", async () => {
+    const config = await parse(
+      `${TAP} --vip 192.0.2.9:80 --limit connections=9,source-rate=5/s,rate=7 --rip 192.0.2.2 --vip 192.0.2.9:81`,
+    );
+    const [one, , two] = config.steps.map(({ step }) => step);
+    expect(one).toMatchObject({ service: { limits: { connections: 9, rate: 7, perSource: { rate: 5 } } } });
+    expect(two).not.toHaveProperty("service.limits");
+  });
+
   it("take the socket of the environment, and the flag before it", async () => {
     expect((await parse(TAP, { WLVS_SOCKET: "/tmp/e" })).socket).toBe("/tmp/e");
     expect((await parse(`${TAP} --socket /tmp/f`, { WLVS_SOCKET: "/tmp/e" })).socket).toBe("/tmp/f");
@@ -126,6 +135,14 @@ describe("the flags of run", () => {
     [`${TAP} --route 10.0.0.0,local`, "no prefix length"],
     [`${TAP} --neigh 192.0.2.7,02:00:00:00:00:01,dev=x`, "no port x"],
     [`${TAP} --procfs=`, "write a directory"],
+    [`${TAP} --limit rate=1`, "--vip ADDR:PORT before it"],
+    [`${TAP} --vip 192.0.2.9:80 --limit rate=0`, "rate 0: write a number from 1 to 10000000"],
+    [`${TAP} --vip 192.0.2.9:80 --limit source-connections=4294967296`, "1 to 4294967295"],
+    [`${TAP} --vip 192.0.2.9:80 --limit rate=5/m`, "5/m: write a number"],
+    [`${TAP} --vip 192.0.2.9:80 --limit speed=5`, "speed=5: write connections=N, rate=N, source-connections=N"],
+    [`${TAP} --vip 192.0.2.9:80 --limit rate=5,rate=6`, "rate= is given twice"],
+    [`${TAP} --vip 192.0.2.9:80 --limit rate=5,`, "an empty part"],
+    [`${TAP} --vip 192.0.2.9:80 --limit rate=5 --limit connections=6`, "has limits already"],
     [`${TAP} --syn-proxy maybe`, "auto, on, off"],
     [`${TAP} --syn-proxy on --vip 192.0.2.9:80 --mode dr --rip 192.0.2.2`, "--rip 192.0.2.2 has mode dr"],
     [`${TAP} --syn-proxy on --vip 192.0.2.9:80 --rip 192.0.2.2,mode=tun`, "has mode tun"],

@@ -3,10 +3,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { formatStatus } from "../../host/cli/commands/status.js";
 import type { CliContext } from "../../host/cli/context.js";
 import { runCli } from "../../host/cli/program.js";
 import { RemoteIpvs } from "../../host/control/client.js";
 import { type ControlServer, createControlServer } from "../../host/control/server.js";
+import type { ServiceInfo } from "../../host/ipvs/model.js";
 import { FakeInfo, FakeIpvs } from "./fake.js";
 
 let directory: string;
@@ -149,8 +151,32 @@ TCP 192.168.4.133:80   wrr, persistent 300s                                3  2.
 frames in 1.2k, out 1.2k, made here 4
 ended as forward 1.2k, local 30, drop 4
 dropped for no-route 4
+SYN proxy cookies sent 9, valid 3, invalid 1; servers answered 2, refused 1, silent 0
 `,
     );
+  });
+
+  it("names what limits refused, and who has the SYN proxy at work", () => {
+    const info = new FakeInfo();
+    const refused = { connections: 0, rate: 12, source: 3400 };
+    const nothing = { connections: 0, inPackets: 0, outPackets: 0, inBytes: 0, outBytes: 0 };
+    const guarded: ServiceInfo = {
+      id: { family: 6, protocol: "tcp", address: "2001:db8::1", port: 80 },
+      scheduler: "rr",
+      persistencePrefix: 128,
+      onePacket: false,
+      schedulerFlags: 0,
+      limits: { rate: 5 },
+      defence: { synProxy: true, switches: 1, halfOpen: 0, refused },
+      stats: nothing,
+      rates: { cps: 0, inPps: 0, outPps: 0, inBps: 0, outBps: 0 },
+      servers: [],
+    };
+    const status = { ...info.status(), ports: [], services: [guarded] };
+    const text = formatStatus(status, { ...info.counters(), evictions: 5 }, socket);
+    expect(text).toContain("TCP [2001:db8::1]:80  rr, syn-proxy, limited ");
+    expect(text).toContain("\nlimits of TCP [2001:db8::1]:80 refused for source 3.4k, rate 12\n");
+    expect(text).toContain("\ntable full, made room 5 times\n");
   });
 
   it("shows it as JSON", async () => {

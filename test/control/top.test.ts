@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { keysOf, press } from "../../host/cli/commands/top.js";
 import { type Sample, viewOf } from "../../host/cli/top/sample.js";
-import { chosen, INITIAL, picture } from "../../host/cli/top/screen.js";
+import { chosen, INITIAL, picture, snapshotText } from "../../host/cli/top/screen.js";
 import { type ControlServer, createControlServer } from "../../host/control/server.js";
 import type { ServerConfig, ServiceConfig } from "../../host/ipvs/model.js";
 import { needsCommands } from "../support/needs.js";
@@ -76,6 +76,26 @@ describe("rates", () => {
     const second = await sampleOf(ipvs, info, 1000);
     const zeroed = { ...second, counters: { ...second.counters, framesIn: 7 } };
     expect(viewOf(first, zeroed).frames.in).toBe(7);
+  });
+
+  it("of the SYN proxy and of limits stand in the head, once there are some", async () => {
+    const first = await sampleOf(ipvs, info, 0);
+    const quiet = await sampleOf(ipvs, info, 1000);
+    expect(snapshotText(viewOf(first, quiet))).not.toContain("SYN proxy");
+    const synProxy = { ...quiet.counters.synProxy, answered: 9 + 500, accepted: 3 + 2 };
+    const reasons = { ...quiet.counters.reasons, "source-limit": 30, "rate-limit": 10 };
+    const [web, other] = quiet.status.services;
+    const refused = { connections: 0, rate: 0, source: 0 };
+    const guarded = { ...web!, defence: { synProxy: true, switches: 1, halfOpen: 0, refused } };
+    const flood = {
+      ...quiet,
+      counters: { ...quiet.counters, synProxy, reasons },
+      status: { ...quiet.status, services: [guarded, other!] },
+    };
+    const text = snapshotText(viewOf(first, flood));
+    expect(text).toContain("SYN proxy: cookies 500/s, valid 2.0/s, invalid 0/s, over a limit 40/s\n");
+    expect(text).toMatch(/tcp:192\.168\.4\.133:80 +wrr syn-proxy /);
+    expect(text).toMatch(/tcp:192\.168\.4\.133:443 +wrr {2}/);
   });
 
   it("show a server that is down, and so out of the table", async () => {

@@ -56,7 +56,7 @@ export function formatStatus(
       configurationLines(configuration),
     portTable(status.ports),
     status.services.length === 0 ? "no virtual services\n" : serviceTable(status.services, health),
-    counterLines(counters) + lostLines(status.ports),
+    counterLines(counters) + defenceLines(status.services, counters) + lostLines(status.ports),
   ];
   return sections.filter((section) => section !== "").join("\n");
 }
@@ -133,9 +133,10 @@ function serviceTable(services: readonly ServiceInfo[], health: readonly ServerH
     );
     const persistent = service.persistence === undefined ? "" : `, persistent ${service.persistence}s`;
     const proxied = service.defence?.synProxy ? ", syn-proxy" : "";
+    const limited = service.limits === undefined ? "" : ", limited";
     rows.push([
       serviceName(service),
-      `${service.scheduler}${persistent}${proxied}`,
+      `${service.scheduler}${persistent}${proxied}${limited}`,
       "",
       "",
       "",
@@ -169,13 +170,33 @@ function serviceTable(services: readonly ServiceInfo[], health: readonly ServerH
   return table(rows, ["left", "left", right, right, right, right, right, right, right, "left"]);
 }
 
+/** Those above 0, the largest first. */
+function listed(record: Readonly<Record<string, number>>): string {
+  return Object.entries(record)
+    .filter(([, value]) => value > 0)
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, value]) => `${name} ${count(value)}`)
+    .join(", ");
+}
+
+/** What the SYN proxy and limits did, where they did something. */
+function defenceLines(services: readonly ServiceInfo[], { synProxy, evictions }: CounterInfo): string {
+  const { answered, accepted, invalid, spliced, refused, silent } = synProxy;
+  const lines: string[] = [];
+  if (answered + accepted + invalid > 0) {
+    const cookies = `cookies sent ${count(answered)}, valid ${count(accepted)}, invalid ${count(invalid)}`;
+    const servers = `servers answered ${count(spliced)}, refused ${count(refused)}, silent ${count(silent)}`;
+    lines.push(`SYN proxy ${cookies}; ${servers}`);
+  }
+  for (const service of services) {
+    const over = listed(service.defence?.refused ?? {});
+    if (over !== "") lines.push(`limits of ${serviceName(service)} refused for ${over}`);
+  }
+  if (evictions > 0) lines.push(`table full, made room ${count(evictions)} times`);
+  return lines.map((line) => `${line}\n`).join("");
+}
+
 function counterLines(counters: CounterInfo): string {
-  const listed = (record: Readonly<Record<string, number>>) =>
-    Object.entries(record)
-      .filter(([, value]) => value > 0)
-      .sort(([, a], [, b]) => b - a)
-      .map(([name, value]) => `${name} ${count(value)}`)
-      .join(", ");
   const verdicts = listed(counters.verdicts);
   const reasons = listed(counters.reasons);
   return (

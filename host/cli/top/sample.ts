@@ -34,6 +34,8 @@ export interface ServerRow extends Flow {
 export interface ServiceRow extends Flow {
   readonly name: string;
   readonly scheduler: string;
+  /** Whether its SYN proxy is at work. */
+  readonly proxied: boolean;
   readonly active: number;
   readonly inactive: number;
   /** Servers that are up of those that are checked; "-" without checks. */
@@ -47,6 +49,13 @@ export interface View {
   readonly frames: { readonly in: number; readonly out: number };
   /** Reasons with a rate above 0, the largest first. */
   readonly drops: ReadonlyArray<{ readonly reason: string; readonly rate: number }>;
+  /** Of the SYN proxy and of limits. */
+  readonly defence: {
+    readonly cookies: number;
+    readonly valid: number;
+    readonly invalid: number;
+    readonly limited: number;
+  };
   readonly ports: ReadonlyArray<{
     readonly name: string;
     readonly framesIn: number;
@@ -60,6 +69,8 @@ export interface View {
   readonly services: readonly ServiceRow[];
 }
 
+/** Reasons of drops that are limits. */
+const LIMIT_REASONS = ["source-limit", "service-limit", "rate-limit"] as const;
 const NOTHING: Stats = { connections: 0, inPackets: 0, outPackets: 0, inBytes: 0, outBytes: 0 };
 
 /** A director that started again, or counters that were zeroed, begin at 0: then what there is came since. */
@@ -75,6 +86,20 @@ function flowOf(before: Stats, now: Stats, seconds: number): Flow {
     packetsOut: rate("outPackets"),
     bytesIn: rate("inBytes"),
     bytesOut: rate("outBytes"),
+  };
+}
+
+function defenceOf(before: Sample, now: Sample, seconds: number): View["defence"] {
+  const [old, fresh] = [before.counters.synProxy, now.counters.synProxy];
+  const limited = LIMIT_REASONS.reduce(
+    (sum, reason) => sum + rateOf(before.counters.reasons[reason] ?? 0, now.counters.reasons[reason] ?? 0, seconds),
+    0,
+  );
+  return {
+    cookies: rateOf(old.answered, fresh.answered, seconds),
+    valid: rateOf(old.accepted, fresh.accepted, seconds),
+    invalid: rateOf(old.invalid, fresh.invalid, seconds),
+    limited,
   };
 }
 
@@ -109,6 +134,7 @@ export function viewOf(before: Sample, now: Sample): View {
       .map(([reason, count]) => ({ reason, rate: rateOf(before.counters.reasons[reason] ?? 0, count, seconds) }))
       .filter(({ rate }) => rate > 0)
       .toSorted((a, b) => b.rate - a.rate),
+    defence: defenceOf(before, now, seconds),
     ports: ports.map((port) => {
       const last = before.status.ports.find(({ name }) => name === port.name);
       const rate = (name: "framesIn" | "framesOut" | "bytesIn" | "bytesOut") =>
@@ -147,6 +173,7 @@ export function viewOf(before: Sample, now: Sample): View {
       return {
         name: key,
         scheduler: service.scheduler,
+        proxied: service.defence?.synProxy === true,
         active: sum("active"),
         inactive: sum("inactive"),
         health: found === undefined ? "-" : `${found.up}/${found.all}`,

@@ -69,7 +69,8 @@ function tableLines(view: View, state: ScreenState): string[] {
   ];
   for (const service of chosen(view.services, state)) {
     const counts = [`${service.active}`, `${service.inactive}`];
-    rows.push([service.name, service.scheduler, "", service.health, ...counts, ...flowCells(service)]);
+    const how = service.proxied ? `${service.scheduler} syn-proxy` : service.scheduler;
+    rows.push([service.name, how, "", service.health, ...counts, ...flowCells(service)]);
     if (state.servers) for (const server of service.servers) rows.push(serverCells(server));
   }
   const right = "right" as const;
@@ -78,13 +79,19 @@ function tableLines(view: View, state: ScreenState): string[] {
 }
 
 function headLines(view: View): string[] {
-  const { status, frames, drops, ports, workers } = view;
+  const { status, frames, drops, defence, ports, workers } = view;
   const { used, capacity } = status.connections;
   const lines = [
     `wlvs ${status.version}, pid ${status.pid}, up ${duration(status.uptime)}, ${used} of ${capacity} connections`,
     `frames in ${rate(frames.in)}/s, out ${rate(frames.out)}/s, dropped ${rate(drops.reduce((sum, one) => sum + one.rate, 0))}/s` +
       (drops.length === 0 ? "" : ` (${drops.map((one) => `${one.reason} ${rate(one.rate)}`).join(", ")})`),
   ];
+  if (defence.cookies + defence.valid + defence.invalid + defence.limited > 0) {
+    lines.push(
+      `SYN proxy: cookies ${rate(defence.cookies)}/s, valid ${rate(defence.valid)}/s, invalid ${rate(defence.invalid)}/s, ` +
+        `over a limit ${rate(defence.limited)}/s`,
+    );
+  }
   for (const port of ports) {
     const lost = port.lost > 0 ? `, lost before the core ${rate(port.lost)}/s` : "";
     lines.push(

@@ -67,7 +67,7 @@ async function textOf(engine: MemoryEngine, health: readonly ServerHealth[] = []
   return text;
 }
 
-const WEB = service(80, "rr");
+const WEB = service(80, "rr", "tcp", { limits: { connections: 1000 } });
 const syn = (clientPort: number) =>
   ethernet(
     NET.ext.mac,
@@ -127,6 +127,39 @@ describe("metrics", () => {
     expect(sampleOf(scrape, "wlvs_breath_frames_bucket", { le: "1" }) - none).toBe(3);
     expect(sampleOf(scrape, "wlvs_breath_frames_sum")).toBe(3);
     expect(sampleOf(scrape, "wlvs_breath_frames_count")).toBe(none + 3);
+  });
+
+  it("tell what the SYN proxy and limits do", async () => {
+    const engine = createDirector();
+    const guarded = service(80, "rr", "tcp", { synProxy: "on", limits: { connections: 1 } });
+    await engine.ipvs.addService(guarded);
+    await engine.ipvs.addServer(guarded.id, server(NET.servers[0].ip, 8080));
+    const open = service(81, "rr", "tcp", { limits: { rate: 1 } });
+    await engine.ipvs.addService(open);
+    await engine.ipvs.addServer(open.id, server(NET.servers[0].ip, 8080));
+    const send = (sourcePort: number, destinationPort: number, flags: number) =>
+      engine.inject(
+        "ext",
+        ethernet(
+          NET.ext.mac,
+          NET.client.mac,
+          tcpPacket({ source: NET.client.ip, destination: NET.vip, sourcePort, destinationPort }, { flags }),
+        ),
+      );
+    for (const from of [1001, 1002]) send(from, 80, FLAG.syn);
+    send(1003, 80, FLAG.ack);
+    for (const from of [1004, 1005, 1006]) send(from, 81, FLAG.syn);
+    const scrape = parseScrape(await textOf(engine));
+    const of = (port: number) => ({ service: `tcp:${NET.vip}:${port}` });
+    expect(sampleOf(scrape, "wlvs_syn_cookies_sent_total")).toBe(2);
+    expect(sampleOf(scrape, "wlvs_syn_cookies_received_total", { result: "invalid" })).toBe(1);
+    expect(sampleOf(scrape, "wlvs_syn_cookies_received_total", { result: "valid" })).toBe(0);
+    expect(sampleOf(scrape, "wlvs_syn_proxy_handshakes_total", { result: "spliced" })).toBe(0);
+    expect(sampleOf(scrape, "wlvs_service_syn_proxy", of(80))).toBe(1);
+    expect(sampleOf(scrape, "wlvs_service_syn_proxy", of(81))).toBe(0);
+    expect(sampleOf(scrape, "wlvs_service_half_open", of(81))).toBe(1);
+    expect(sampleOf(scrape, "wlvs_service_refused_total", { ...of(81), limit: "rate" })).toBe(2);
+    expect(sampleOf(scrape, "wlvs_server_refused_total", { ...of(81), server: `${NET.servers[0].ip}:8080` })).toBe(0);
   });
 
   it("show checks", async () => {
