@@ -1,6 +1,8 @@
 /** From a keepalived configuration to one of wlvs: its virtual servers. What has no place here is listed, with its line. */
 import { Document } from "yaml";
 import { formatAddress, parseAddress } from "../address.js";
+import { ConfigError } from "../config/document.js";
+import { parseConfigFile } from "../config/file.js";
 import { endpoint } from "../control/keys.js";
 import { SCHEDULER_IDS } from "../core/control.js";
 import { DNS_RECORDS } from "../health/checker.js";
@@ -72,8 +74,23 @@ const ELSEWHERE = words({
   virtualhost: "only web checks have one",
 });
 
-export function importKeepalived(text: string): Imported {
-  return new Importer(text).run();
+/**
+ * What keepalived takes need not be right: a value that no configuration can have throws a ConfigError, with the lines
+ * of what it was made of in the file `name`.
+ */
+export function importKeepalived(text: string, name = "keepalived.conf"): Imported {
+  const importer = new Importer(text);
+  const made = importer.run();
+  try {
+    parseConfigFile(name, made.text);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ConfigError(
+      name,
+      error.mistakes.map((mistake) => ({ line: importer.lineOf(mistake.text), text: mistake.text })),
+    );
+  }
+  return made;
 }
 
 class Importer {
@@ -83,6 +100,8 @@ class Importer {
   private readonly used = new Set<string>();
   private readonly services: Entry[] = [];
   private readonly seen = new Set<string>();
+  /** What each service and each of its servers was made of. */
+  private readonly origins: Array<{ readonly service: Node; readonly servers: readonly Node[] }> = [];
 
   constructor(text: string) {
     const { nodes, problems } = parseKeepalived(text);
@@ -104,6 +123,13 @@ class Importer {
       " ports:\n   - {tap: ext0, ip: 192.0.2.10/24, bridge: br-ext}";
     const leftOut = this.leftOut.toSorted((a, b) => a.line - b.line);
     return { text: String(document), leftOut, services: this.services.length };
+  }
+
+  /** The line of the service or server that a mistake is about; its text begins with the place in what was made (from 1). */
+  lineOf(mistake: string): number {
+    const [, service, server] = /^services\[(\d+)\](?:\.servers\[(\d+)\])?/.exec(mistake) ?? [];
+    const origin = this.origins[Number(service) - 1];
+    return (origin?.servers[Number(server) - 1] ?? origin?.service)?.line ?? 1;
   }
 
   /** `whole`: nothing of its block is translated either. */
@@ -230,11 +256,13 @@ class Importer {
     const port = isMark ? 0 : place.port;
     let inhibited = 0;
     const servers: Entry[] = [];
+    const origins: Node[] = [];
     for (const child of realServers) {
       const found = this.realServer(child, port, usual);
       if (found === undefined) continue;
       if (found.inhibit) inhibited++;
       servers.push(found.entry);
+      origins.push(child);
     }
     if (inhibited > 0) {
       made.on_failure = "inhibit";
@@ -255,6 +283,7 @@ class Importer {
     if (!isChecked && made.on_failure !== undefined) delete made.on_failure;
     made.servers = servers;
     this.services.push(made);
+    this.origins.push({ service: node, servers: origins });
   }
 
   /** rip and mode of a real or a sorry server. */

@@ -239,6 +239,26 @@ virtual_server 192.0.2.1 25 {
 
   const samples = existsSync(SAMPLES) ? readdirSync(SAMPLES).filter((file) => file.startsWith("keepalived.conf")) : [];
 
+  it("refuses values that no configuration has, with the line of the server or service that has them", () => {
+    const two = (digest: string, persistence: string) => `! two
+virtual_server 10.0.0.1 80 {
+  real_server 10.0.1.1 80 { TCP_CHECK { } }
+  real_server 10.0.1.2 80 {
+    HTTP_GET { url { path /
+                     digest ${digest} } } }
+}
+virtual_server 10.0.0.2 80 { persistence_timeout ${persistence} }
+`;
+    const right = "640205b7b0fc66c1ea91c463fac6334d";
+    expect(importKeepalived(two(right, "60"), "old.conf").services).toBe(2);
+    expect(() => importKeepalived(two(right, "abc"), "old.conf")).toThrow(
+      /^old\.conf:8: services\[2\]\.persistent: write seconds, or true$/,
+    );
+    expect(() => importKeepalived(two("xyz", "60"), "old.conf")).toThrow(
+      /^old\.conf:4: services\[1\]\.servers\[2\]\.check.*digest: write 32 \(MD5\)/,
+    );
+  });
+
   it("finds Debian's samples", (context) => {
     if (!existsSync("/usr/sbin/keepalived")) context.skip("keepalived is not installed (apt-get install keepalived)");
     expect(samples.length).toBeGreaterThan(20);
@@ -252,8 +272,13 @@ virtual_server 192.0.2.1 25 {
       "without a reason",
     ).toEqual([]);
     const without = (at: number, instead: string) => {
-      const { text, leftOut } = importKeepalived(lines.with(at, instead).join("\n"));
-      return JSON.stringify([text, leftOut]);
+      try {
+        const { text, leftOut } = importKeepalived(lines.with(at, instead).join("\n"));
+        return JSON.stringify([text, leftOut]);
+      } catch (error) {
+        // Another word than the right one is refused: a digest, an address.
+        return (error as Error).message;
+      }
     };
     const before = JSON.stringify([whole.text, whole.leftOut]);
     const explained = (line: number) => whole.leftOut.some((one) => line >= one.line && line <= (one.end ?? one.line));

@@ -203,13 +203,19 @@ function keepalived(): Target {
   return {
     name: "keepalived.conf",
     seeds,
+    // What has no place here is left out, and its line said; what is made of the rest is a configuration.
     take: async (text) => {
+      const lines = text.split("\n").length;
       try {
-        importKeepalived(text);
+        for (const { line, end = line, text: why } of importKeepalived(text).leftOut) {
+          readable(why);
+          must(line >= 1 && line <= end && end <= lines, () => `lines ${line} to ${end} of ${lines}: ${why}`);
+        }
         return true;
       } catch (error) {
-        if (!(error instanceof LvsError)) throw error;
+        if (!(error instanceof ConfigError)) throw error;
         readable(error.message);
+        for (const { line } of error.mistakes) must(line >= 1 && line <= lines, () => `line ${line}: ${error.message}`);
         return false;
       }
     },
@@ -374,14 +380,15 @@ async function attempt(target: Target, text: string): Promise<boolean> {
   return taken;
 }
 
-/** Until the time is over or so many inputs were tried, whatever comes first. */
+/** Until the time is over and `least` inputs were tried, or `inputs` of them. */
 export async function fuzzTexts(options: {
   readonly seed: number;
   readonly seconds: number;
   readonly inputs?: number;
+  readonly least?: number;
   readonly progress?: (text: string) => void;
 }): Promise<TextReport> {
-  const { seed, seconds, inputs = Number.POSITIVE_INFINITY, progress } = options;
+  const { seed, seconds, inputs = Number.POSITIVE_INFINITY, least = 0, progress } = options;
   const targets = [rules(), marks(), configuration(), keepalived(), commands(), await api()];
   const words = targets.map(({ seeds }) => vocabulary(seeds));
   const kinds: Record<string, { taken: number; refused: number }> = {};
@@ -389,7 +396,7 @@ export async function fuzzTexts(options: {
   const end = performance.now() + seconds * 1000;
   let done = 0;
   try {
-    for (; done < inputs && (performance.now() < end || done < targets.length); done++) {
+    for (; done < inputs && (performance.now() < end || done < Math.max(least, targets.length)); done++) {
       const at = done % targets.length;
       const target = targets[at]!;
       const text = mutate(new Random((seed + done) >>> 0), target.seeds, words[at]!);

@@ -91,7 +91,8 @@ export class Network {
     for (const child of this.children) child.kill("SIGKILL");
     for (const name of this.namespaces) spawnSync("ip", ["netns", "del", name], { stdio: "ignore" });
     this.namespaces.length = 0;
-    rmSync(this.directory, { recursive: true, force: true });
+    // What was killed may be writing there still.
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 });
   }
 }
 

@@ -1,7 +1,6 @@
 /** `wlvs import`: another balancer's configuration as one of wlvs. */
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
-import { parseConfigFile } from "../../config/file.js";
 import { LvsError } from "../../errors.js";
 import { importKeepalived } from "../../import/keepalived.js";
 import type { CliContext } from "../context.js";
@@ -23,13 +22,11 @@ export function register(program: Command, context: CliContext): void {
       } catch (error) {
         throw new LvsError("ERR_LVS_FILE", `${file}: ${(error as Error).message}`, error);
       }
-      const { text, leftOut, services } = importKeepalived(source);
+      const { text, leftOut, services } = importKeepalived(source, file);
       for (const { line, end, text: what } of leftOut) {
         const lines = end === undefined ? `${line}` : `${line}-${end}`;
         context.stderr.write(`${file}:${lines}: left out: ${what}\n`);
       }
-      // What keepalived takes need not be right.
-      parseConfigFile("the result", text);
       context.stderr.write(`${services} ${services === 1 ? "service" : "services"}, ${leftOut.length} left out\n`);
       context.stdout.write(text);
     });
