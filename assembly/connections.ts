@@ -17,7 +17,7 @@ import { count, now, reached, setWord, word } from "./table/memory";
 import { noteSilence } from "./table/outcome";
 import { bindConnection, countHalfOpen, unbindConnection } from "./table/server";
 import { FTP_PORT } from "./table/service";
-import { findSource, sourceKey } from "./table/source";
+import { ensureSource, findSource, sourceKey } from "./table/source";
 import { noteCreated, noteEnded } from "./trace";
 import { copy16 } from "./wire/bytes";
 
@@ -135,17 +135,37 @@ export function fillClientPort(connection: usize, port: u32): void {
   countNoClientPort(-1);
 }
 
-/** A limited source has one connection less. */
-function leaveSource(connection: usize): void {
+function serviceOf(connection: usize): usize {
   const server = <usize>load<u32>(connection, Connection.SERVER);
-  const service: usize = server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
-  if (service === 0) return;
+  return server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
+}
+
+/** What a connection's source is known by. */
+function keyOf(connection: usize, service: usize): u64 {
   const family = <u32>load<u8>(connection, Connection.FAMILY);
   const client =
     family === 4 ? connection + Connection.CLIENT_ADDRESS : Table.extension(connection) + Connection.EXTENSION_CLIENT;
-  const source = findSource(sourceKey(family, client, load<u32>(service, Service.SEQUENCE)));
+  return sourceKey(family, client, load<u32>(service, Service.SEQUENCE));
+}
+
+/** A limited source has one connection less. */
+function leaveSource(connection: usize): void {
+  const service = serviceOf(connection);
+  if (service === 0) return;
+  const source = findSource(keyOf(connection, service));
   if (source === 0 || load<u32>(source, Source.CONNECTIONS) === 0) return;
   store<u32>(source, load<u32>(source, Source.CONNECTIONS) - 1, Source.CONNECTIONS);
+}
+
+/** A connection of an earlier director counts at its source again, if sources still are limited. */
+function rejoinSource(connection: usize): void {
+  const service = serviceOf(connection);
+  if (service === 0 || load<u32>(service, Service.SOURCE_CONNECTIONS) === 0) {
+    store<u32>(connection, load<u32>(connection, Connection.FLAGS) & ~Connection.FLAG_SOURCE, Connection.FLAGS);
+    return;
+  }
+  const source = ensureSource(keyOf(connection, service), load<u32>(service, Service.SOURCE_RATE));
+  store<u32>(source, load<u32>(source, Source.CONNECTIONS) + 1, Source.CONNECTIONS);
 }
 
 function isHalfOpen(connection: usize): bool {
@@ -155,12 +175,26 @@ function isHalfOpen(connection: usize): bool {
   );
 }
 
+/** What is counted of connections beside what their servers count, of one that is bound to its server again. */
+export function startCounting(connection: usize): void {
+  const flags = load<u32>(connection, Connection.FLAGS);
+  if ((flags & Connection.FLAG_NO_CLIENT_PORT) !== 0) countNoClientPort(1);
+  if ((flags & Connection.FLAG_SOURCE) !== 0) rejoinSource(connection);
+  if (isHalfOpen(connection)) countHalfOpen(connection, 1);
+}
+
+/** The same of one that still is bound. */
+export function stopCounting(connection: usize): void {
+  const flags = load<u32>(connection, Connection.FLAGS);
+  if ((flags & Connection.FLAG_NO_CLIENT_PORT) !== 0) countNoClientPort(-1);
+  if ((flags & Connection.FLAG_SOURCE) !== 0) leaveSource(connection);
+  if (isHalfOpen(connection)) countHalfOpen(connection, -1);
+}
+
 /** A connection ends: its server counts one less, its controller is let go. */
 export function end(connection: usize): void {
   noteEnded(connection);
-  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_NO_CLIENT_PORT) !== 0) countNoClientPort(-1);
-  if ((load<u32>(connection, Connection.FLAGS) & Connection.FLAG_SOURCE) !== 0) leaveSource(connection);
-  if (isHalfOpen(connection)) countHalfOpen(connection, -1);
+  stopCounting(connection);
   const controller = release(connection);
   if (isFullNat(connection)) {
     Table.unlink(connection);

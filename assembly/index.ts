@@ -305,7 +305,9 @@ export function noteChanges(on: u32): void {
 
 /** Entries in the STATE region become tables again (restore.ts). No worker may have taken a breath yet. */
 export function restoreBegin(): void {
+  holdLock();
   Restore.restoreBegin();
+  unhold();
 }
 
 export function restoreEntries(length: u32, age: u32): u32 {
@@ -313,6 +315,19 @@ export function restoreEntries(length: u32, age: u32): u32 {
   const result = Restore.restoreEntries(length, age);
   unhold();
   return result;
+}
+
+export function restoreTime(tick: u32): void {
+  holdLock();
+  Restore.restoreTime(tick);
+  unhold();
+}
+
+export function restoreLink(from: u32, late: u32): u32 {
+  holdLock();
+  const next = Restore.restoreLink(from, late);
+  unhold();
+  return next;
 }
 
 export function restoreFinish(from: u32): u32 {

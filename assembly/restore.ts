@@ -3,10 +3,12 @@
  * the control calls that make them; what they counted and the connections come from here. Nothing in an entry is
  * trusted: whatever does not fit is left out and counted.
  *
- * First all entries, in the order in which they were written (a later one about the same record replaces the earlier);
- * then restoreFinish() over the whole table, a slice at a time, twice: records that are sound are linked, and then they
- * are given their controllers.
+ * First entries, in the order in which they were written (a later one about the same record replaces the earlier), then
+ * restoreLink(): records that are sound are found by lookups from then on. Both may come again, as a director that is
+ * followed while it runs writes more; what a later entry says of a linked record unlinks that alone. At last
+ * restoreFinish() over the whole table: records are given their controllers, and those that are left are free.
  */
+import { startCounting, stopCounting } from "./connections";
 import * as Address from "./layout/address";
 import * as Connection from "./layout/connection";
 import * as Counters from "./layout/counters";
@@ -22,17 +24,17 @@ import { preceding } from "./scheduler/servers";
 import { ensureAddress, findAddress } from "./table/address";
 import * as Table from "./table/connection";
 import { hashData } from "./table/engine-data";
-import { keepLocal } from "./table/local";
+import { giveLocal, keepLocal } from "./table/local";
 import { now, setWord, word } from "./table/memory";
-import { allocateServer, findServer, rebindConnection, retire } from "./table/server";
+import { allocateServer, findServer, rebindConnection, retire, unbindConnection } from "./table/server";
 import { findByMark, findExact } from "./table/service";
+import { equal16 } from "./wire/bytes";
 
 const ZERO: usize = Memory.LAYOUT_BASE + Memory.ZERO;
 const END: u32 = 0xffffffff;
-/** Records of one slice of restoreFinish(). */
+/** Records of one slice of restoreFinish(); words of 64 records of one slice of restoreLink(). */
 const SLICE: u32 = 2048;
-/** Set in what restoreFinish() is given once all records are linked. */
-const SECOND: u32 = 0x80000000;
+const WORDS: u32 = 32;
 const CURRENT = Service.SCHEDULER_STATE + State.CURRENT;
 const BEFORE = Service.SCHEDULER_STATE + State.BEFORE;
 const BAR = Service.SCHEDULER_STATE + State.PASS_WEIGHT;
@@ -47,11 +49,17 @@ function refuse(): void {
   setWord(Memory.RESTORE_REFUSED, word(Memory.RESTORE_REFUSED) + 1);
 }
 
-/** Forgets the maps and counts of an earlier restoration. */
+/** Forgets the maps and counts of an earlier restoration, and the connections that it brought. */
 export function restoreBegin(): void {
+  const high = word(Memory.CONNECTION_HIGH);
+  for (let number: u32 = 0; number < high; number++) forget(number);
+  memory.fill(<usize>word(Memory.CHANGED_BASE), 0, (<usize>((high + 63) >> 6)) << 3);
+  setWord(Memory.CONNECTION_HIGH, 0);
+  setWord(Memory.FREE_CONNECTION, 0);
   memory.fill(buffer() + Snapshot.SERVER_MAP, 0, Snapshot.SIZE - Snapshot.SERVER_MAP);
   setWord(Memory.RESTORED, 0);
   setWord(Memory.RESTORE_REFUSED, 0);
+  setWord(Memory.RESTORE_HIGHEST, 0);
 }
 
 /**
@@ -117,6 +125,7 @@ function takeServer(body: usize, index: u32): bool {
           body + Server.VIRTUAL_ADDRESS,
           <u32>load<u16>(body, Server.VIRTUAL_PORT),
         );
+  const place = buffer() + Snapshot.SERVER_MAP + ((<usize>index) << 2);
   let server: usize = 0;
   if (service !== 0) server = findServer(service, family, body + Server.ADDRESS, <u32>load<u16>(body, Server.PORT));
   if (server !== 0) {
@@ -131,6 +140,8 @@ function takeServer(body: usize, index: u32): bool {
         load<u32>(server, Server.FLAGS) | (load<u32>(body, Server.FLAGS) & Server.FLAG_OVERLOAD),
         Server.FLAGS,
       );
+  } else if (isSame(<usize>load<u32>(place), body)) {
+    server = <usize>load<u32>(place);
   } else {
     if (load<u32>(body, Server.FORWARDING) > <u32>Forwarding.FULL_NAT) return false;
     if (<u32>load<u8>(body, Server.TUNNEL_TYPE) > <u32>Forwarding.TUNNEL_GRE) return false;
@@ -150,8 +161,24 @@ function takeServer(body: usize, index: u32): bool {
   const until = load<u32>(body, Server.PATH_MTU_UNTIL);
   store<u32>(server, load<u32>(body, Server.PATH_MTU), Server.PATH_MTU);
   store<u32>(server, until === 0 ? 0 : now() + until, Server.PATH_MTU_UNTIL);
-  store<u32>(buffer() + Snapshot.SERVER_MAP + ((<usize>index) << 2), <u32>server);
+  store<u32>(place, <u32>server);
   return true;
+}
+
+/** Whether a record of ours is the removed server that an entry is about: it was here before. */
+function isSame(server: usize, body: usize): bool {
+  return (
+    server !== 0 &&
+    load<u8>(server, Server.STATE) === Server.STATE_REMOVED &&
+    load<u16>(server, Server.PORT) === load<u16>(body, Server.PORT) &&
+    load<u8>(server, Server.FAMILY) === load<u8>(body, Server.FAMILY) &&
+    load<u8>(server, Server.PROTOCOL) === load<u8>(body, Server.PROTOCOL) &&
+    load<u8>(server, Server.SERVICE_FAMILY) === load<u8>(body, Server.SERVICE_FAMILY) &&
+    load<u32>(server, Server.VIRTUAL_MARK) === load<u32>(body, Server.VIRTUAL_MARK) &&
+    load<u16>(server, Server.VIRTUAL_PORT) === load<u16>(body, Server.VIRTUAL_PORT) &&
+    equal16(server + Server.ADDRESS, body + Server.ADDRESS) &&
+    equal16(server + Server.VIRTUAL_ADDRESS, body + Server.VIRTUAL_ADDRESS)
+  );
 }
 
 /** The server that the reference of an entry is to, or 0. */
@@ -225,11 +252,21 @@ function isUsed(connection: usize): bool {
   return (load<u32>(connection, Connection.FLAGS) & Connection.FLAG_USED) !== 0;
 }
 
-/** Nothing links it yet: its extensions and its flags are all there is. */
+function isLinked(connection: usize): bool {
+  return (load<u32>(connection, Connection.FLAGS) & Connection.FLAG_HASHED) !== 0;
+}
+
+/** A record leaves nothing behind. That it is free is said at the end, of all that are. */
 function forget(index: u32): void {
   if (index >= word(Memory.CONNECTION_HIGH)) return;
   const connection = at(index);
   if (!isUsed(connection)) return;
+  if (isLinked(connection)) {
+    stopCounting(connection);
+    Table.suspend(connection);
+    if (hasLocal(load<u32>(connection, Connection.FLAGS))) giveLocal(connection);
+    unbindConnection(connection);
+  }
   Table.freeExtensions(connection);
   store<u32>(Table.cold(connection), 0, Connection.COLD_EXTENSION);
   store<u32>(connection, 0, Connection.FLAGS);
@@ -237,13 +274,26 @@ function forget(index: u32): void {
 
 function takeTimer(index: u32, left: u32): void {
   if (index >= word(Memory.CONNECTION_HIGH) || !isUsed(at(index))) return;
-  store<u32>(at(index), now() + left, Connection.EXPIRES);
+  if (isLinked(at(index))) Table.endAt(at(index), now() + left);
+  else store<u32>(at(index), now() + left, Connection.EXPIRES);
+}
+
+/** A local address and port stand for the client. Of a template none do. */
+function hasLocal(flags: u32): bool {
+  return (flags & (Connection.FLAG_FULL_NAT | Connection.FLAG_TEMPLATE)) === Connection.FLAG_FULL_NAT;
+}
+
+/** restoreLink() will look at the record. */
+function noteRecord(index: u32): void {
+  const place = <usize>word(Memory.CHANGED_BASE) + <usize>(index >> 3);
+  store<u8>(place, <u8>(<u32>load<u8>(place) | ((<u32>1) << (index & 7))));
 }
 
 /** Puts a copy where its number says, references and all: they are looked at when everything is here. */
 function takeConnection(body: usize, rest: u32, index: u32, extensions: u32, age: u32): bool {
   if (extensions > <u32>Snapshot.EXTENSIONS_MOST) return false;
   if (rest !== Connection.SIZE + Connection.COLD_SIZE + extensions * Connection.EXTENSION_SIZE) return false;
+  if (index >= word(Memory.RESTORE_HIGHEST)) setWord(Memory.RESTORE_HIGHEST, index + 1);
   if (index >= word(Memory.CONNECTIONS_CAPACITY)) return false;
   forget(index);
   const flags = load<u32>(body, Connection.FLAGS);
@@ -273,32 +323,63 @@ function takeConnection(body: usize, rest: u32, index: u32, extensions: u32, age
     link = more + Connection.EXTENSION_MORE;
     from += Connection.EXTENSION_SIZE;
   }
+  noteRecord(index);
   return true;
 }
 
-/** The slice from `from` on, which is 0 at first. Returns what to go on with, or END. */
+/** It is that late: a later breath alone would say so otherwise. */
+export function restoreTime(tick: u32): void {
+  if (<i32>(tick - now()) > 0) setWord(Memory.NOW, tick);
+}
+
+/**
+ * Links the records that came since the last time; `from` counts words of 64, and is 0 at first. Their times are `late`
+ * ticks too late. Returns what to go on with, or END.
+ */
+export function restoreLink(from: u32, late: u32): u32 {
+  const words = (word(Memory.CONNECTION_HIGH) + 63) >> 6;
+  let linked: u32 = 0;
+  for (; from < words && linked < WORDS; from++) {
+    const place = <usize>word(Memory.CHANGED_BASE) + ((<usize>from) << 3);
+    const bits = load<u64>(place);
+    if (bits === 0) continue;
+    store<u64>(place, 0);
+    linked++;
+    // Twice: the lines of the index that the first time asks for are here when the second one writes to them.
+    let touched: u32 = 0;
+    for (let left = bits; left !== 0; left &= left - 1) touched ^= Table.touchFree(at((from << 6) + <u32>ctz(left)));
+    setWord(Memory.TOUCHED, touched);
+    for (let left = bits; left !== 0; left &= left - 1) {
+      const number = (from << 6) + <u32>ctz(left);
+      const connection = at(number);
+      if (!isUsed(connection)) continue;
+      store<u32>(connection, load<u32>(connection, Connection.EXPIRES) - late, Connection.EXPIRES);
+      const cold = Table.cold(connection);
+      store<u32>(cold, load<u32>(cold, Connection.COLD_SINCE) - late, Connection.COLD_SINCE);
+      if (revive(connection)) continue;
+      forget(number);
+      refuse();
+    }
+  }
+  return from < words ? from : END;
+}
+
+/** The slice from `from` on, which is 0 at first, when nothing is left to be linked. Returns what to go on with, or END. */
 export function restoreFinish(from: u32): u32 {
   const high = word(Memory.CONNECTION_HIGH);
-  let number = from & ~SECOND;
-  const end = min<u32>(high, number + SLICE);
-  if ((from & SECOND) === 0) {
-    for (; number < end; number++) {
-      const connection = at(number);
-      if (!isUsed(connection)) {
-        Table.abandon(connection);
-      } else if (revive(connection)) {
-        setWord(Memory.RESTORED, word(Memory.RESTORED) + 1);
-      } else {
-        Table.abandon(connection);
-        refuse();
-      }
+  const end = min<u32>(high, from + SLICE);
+  let restored: u32 = 0;
+  for (; from < end; from++) {
+    const connection = at(from);
+    if (!isUsed(connection)) {
+      Table.abandon(connection);
+    } else {
+      giveController(connection, high);
+      restored++;
     }
-    return number < high ? number : high === 0 ? END : SECOND;
   }
-  for (; number < end; number++) {
-    if (isUsed(at(number))) giveController(at(number), high);
-  }
-  return number < high ? number | SECOND : END;
+  setWord(Memory.RESTORED, word(Memory.RESTORED) + restored);
+  return from < high ? from : END;
 }
 
 /** Links a record that is sound. */
@@ -311,6 +392,7 @@ function revive(connection: usize): bool {
     Connection.FLAG_IPV6 |
     Connection.FLAG_MIXED |
     Connection.FLAG_ENGINE |
+    Connection.FLAG_PROXY |
     Connection.FLAG_OUT_SEQUENCE |
     Connection.FLAG_IN_SEQUENCE;
   if (family !== (six ? 6 : 4) || (more === 0 && (flags & extended) !== 0)) return false;
@@ -332,7 +414,7 @@ function revive(connection: usize): bool {
   if (reference !== 0 && server === 0) return false;
   const local = load<u32>(Table.cold(connection), Connection.COLD_LOCAL);
   store<u32>(Table.cold(connection), 0, Connection.COLD_LOCAL);
-  if ((flags & (Connection.FLAG_FULL_NAT | Connection.FLAG_TEMPLATE)) === Connection.FLAG_FULL_NAT) {
+  if (hasLocal(flags)) {
     if ((local & 0xffff) >= <u32>Snapshot.ADDRESS_MAP_ENTRIES) return false;
     const known = <u32>load<u16>(buffer() + Snapshot.ADDRESS_MAP + ((<usize>(local & 0xffff)) << 1));
     if (known === 0) return false;
@@ -340,8 +422,7 @@ function revive(connection: usize): bool {
     if (!keepLocal(connection, record, local >> 16)) return false;
   }
   if (server !== 0) rebindConnection(connection, server);
-  if ((flags & Connection.FLAG_NO_CLIENT_PORT) !== 0)
-    setWord(Memory.NO_CLIENT_PORT_COUNT, word(Memory.NO_CLIENT_PORT_COUNT) + 1);
+  startCounting(connection);
   Table.resume(connection);
   return true;
 }
@@ -369,7 +450,7 @@ function giveController(connection: usize, high: u32): void {
   const reference = load<u32>(connection, Connection.CONTROL);
   if (reference === 0) return;
   const controller = at(reference - 1);
-  if (reference > high || controller === connection || !isUsed(controller)) {
+  if (reference > high || controller === connection || !isLinked(controller)) {
     store<u32>(connection, 0, Connection.CONTROL);
     return;
   }

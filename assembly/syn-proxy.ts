@@ -339,6 +339,7 @@ export function hold(slot: usize, connection: usize): i32 {
     if (!transportChecksumIsRight(slot)) return drop(slot, Reason.TRANSPORT_CHECKSUM);
     if (load32(tcp + Tcp.SEQUENCE) !== next) return drop(slot, Reason.SYN_PROXY_STATE);
     store<u8>(more, Connection.PROXY_OVER, Connection.PROXY_STATE);
+    Table.noteChange(connection);
     sealSegment(slot, writeHeader(slot, next, 0, Tcp.RST, 0));
     transition(connection, slot, DIRECTION_IN);
     Table.restart(connection);
@@ -369,6 +370,7 @@ export function hear(slot: usize, connection: usize): u32 {
   if ((flags & Tcp.RST) !== 0) {
     if (state !== Connection.PROXY_WAITING || !isAnswer) return Reason.SYN_PROXY_STATE;
     store<u8>(more, Connection.PROXY_OVER, Connection.PROXY_STATE);
+    Table.noteChange(connection);
     count(Counters.PROXY_SERVER_REFUSED, 1);
     const sequence = load<u32>(more, Connection.PROXY_COOKIE) + 1;
     sealSegment(slot, writeHeader(slot, sequence, next, Tcp.RST | Tcp.ACK, 0));
@@ -435,6 +437,7 @@ function splice(connection: usize, more: usize, sequence: u32, flags: u32): void
     store<u8>(more, 1, Connection.PROXY_NO_ECN);
   }
   store<u8>(more, Connection.PROXY_SPLICED, Connection.PROXY_STATE);
+  Table.noteChange(connection);
   count(Counters.PROXY_SPLICED, 1);
   learn(connection, lacks);
 }

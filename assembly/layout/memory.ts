@@ -209,6 +209,8 @@ export const STATE_LENGTH = 2564;
 /** Since a restoration began: connections that came back, and entries and connections that could not. */
 export const RESTORED = 2568;
 export const RESTORE_REFUSED = 2572;
+/** 1 + the highest number of a connection among them. */
+export const RESTORE_HIGHEST = 2576;
 /** Tracing (layout/trace): its region; which traces there are, a bit each. */
 export const TRACE_BASE = 2304;
 export const TRACE_CAPACITY = 2308;

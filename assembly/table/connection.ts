@@ -501,6 +501,26 @@ export function resume(connection: usize): void {
   setWord(Memory.CONNECTION_COUNT, word(Memory.CONNECTION_COUNT) + 1);
 }
 
+/** The other way round: the record stays, and nothing knows of it. */
+export function suspend(connection: usize): void {
+  unlink(connection);
+  unschedule(connection);
+  setWord(Memory.CONNECTION_COUNT, word(Memory.CONNECTION_COUNT) - 1);
+}
+
+/** Its end is moved to another time, be it sooner. */
+export function endAt(connection: usize, expires: u32): void {
+  store<u32>(connection, expires, Connection.EXPIRES);
+  if (<i32>(expires - load<u32>(connection, Connection.FIRE)) >= 0) return;
+  unschedule(connection);
+  schedule(connection, expires);
+}
+
+/** Brings into the cache what resume() will write to. Returns what it read, so that the load stays. */
+export function touchFree(connection: usize): u32 {
+  return load<u32>(lineOf(sideHash(connection)));
+}
+
 /** A record that nothing knows of is free. */
 export function abandon(connection: usize): void {
   freeExtensions(connection);

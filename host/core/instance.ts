@@ -48,6 +48,8 @@ export interface Core {
   noteChanges(on: number): void;
   restoreBegin(): void;
   restoreEntries(length: number, age: number): number;
+  restoreTime(tick: number): void;
+  restoreLink(from: number, late: number): number;
   restoreFinish(from: number): number;
   traceStart(number: number, length: number, snap: number, rate: number): number;
   traceStop(number: number): number;

@@ -90,7 +90,25 @@ export class Snapshots {
     return this.core.restoreEntries(entries.length, age) === 0;
   }
 
-  /** All entries have been taken, the servers' last: links what is sound. */
+  /** 1 + the highest number of a connection that was among them, whether it fits here or not. */
+  get highest(): number {
+    return this.word(Memory.RESTORE_HIGHEST);
+  }
+
+  /** The core's time is at least this: ticks of a clock that runs while no worker breathes. */
+  advance(tick: number): void {
+    this.core.restoreTime(tick);
+  }
+
+  /**
+   * Links what has been taken and is sound, with the times `late` ticks earlier; the servers have been taken, too. More
+   * may be taken afterwards, and linked.
+   */
+  link(late: number): void {
+    for (let from = 0; from !== END; ) from = this.core.restoreLink(from, late) >>> 0;
+  }
+
+  /** All entries have been taken and linked: the tables may be used. */
   finish(): Restored {
     for (let from = 0; from !== END; ) from = this.core.restoreFinish(from) >>> 0;
     return { connections: this.word(Memory.RESTORED), refused: this.word(Memory.RESTORE_REFUSED) };

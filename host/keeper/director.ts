@@ -123,16 +123,16 @@ async function start(message: Start): Promise<void> {
   });
   stop = () => engine.stop();
   const snapshots = new Snapshots(engine.control.core, engine.memory);
-  const recovery = message.state && recover(message.state.current, config, log, () => tell({ type: "state-refused" }));
+  const recovery =
+    message.state && recover(message.state.current, snapshots, config, log, () => tell({ type: "state-refused" }));
   let tables = message.tables ?? recovery?.tables;
   let incoming: StateReader | undefined;
   if (message.incoming !== undefined) {
     await engine.prepare();
     tell({ type: "prepared" });
     await told("take");
-    incoming = new StateReader(message.incoming);
+    incoming = new StateReader(message.incoming, snapshots, "ours");
     tables = tablesFrom(incoming);
-    incoming.take(snapshots);
   }
   configure(engine, config, ports);
   for (const step of tables === undefined ? config.steps : stepsOf(tables)) await apply(engine.ipvs, step);
@@ -146,7 +146,7 @@ async function start(message: Start): Promise<void> {
   const timeouts = tables?.timeouts ?? config.timeouts;
   if (timeouts !== undefined) await engine.ipvs.setTimeouts(timeouts);
   let taken = 0;
-  if (incoming === undefined) recovery?.restore(snapshots);
+  if (incoming === undefined) recovery?.restore();
   else {
     tell({ type: "taken" });
     await told("begin");
@@ -157,7 +157,7 @@ async function start(message: Start): Promise<void> {
     for (const [name, value] of late.settings) engine.control.setting(name, value);
     await engine.ipvs.setTimeouts(late.timeouts);
     if (late.marks !== tables?.marks) marks.replace(late.marks);
-    taken = incoming.restore(snapshots).connections;
+    taken = incoming.restore().connections;
   }
   /** The tables have been handed over: changes would be lost. */
   let frozen = false;

@@ -16,7 +16,7 @@ export interface Recovery {
   /** Instead of what the configuration says; undefined: the configuration says something else than it did. */
   readonly tables: SavedTables | undefined;
   /** Once the services are there: brings connections and counters back. */
-  restore(snapshots: Snapshots): void;
+  restore(): void;
 }
 
 /** What decides whether tables that were saved are those of this configuration. */
@@ -38,9 +38,15 @@ export function stateText(tables: SavedTables, config: RunConfig): string {
 }
 
 /** What is in the file, or undefined: an empty start. `refused` is told when there was something of no use. */
-export function recover(fd: number, config: RunConfig, log: Logger, refused: () => void): Recovery | undefined {
+export function recover(
+  fd: number,
+  snapshots: Snapshots,
+  config: RunConfig,
+  log: Logger,
+  refused: () => void,
+): Recovery | undefined {
   const began = performance.now();
-  const reader = new StateReader(fd);
+  const reader = new StateReader(fd, snapshots);
   const found = reader.look();
   const file = config.state;
   if ("refused" in found) {
@@ -66,13 +72,13 @@ export function recover(fd: number, config: RunConfig, log: Logger, refused: () 
   }
   return {
     tables: same ? text.tables : undefined,
-    restore: (snapshots) => {
+    restore: () => {
       if (found.unfit !== undefined) {
         log.error({ event: "state.refused", file }, `connections are not restored from ${file}: ${found.unfit}`);
         refused();
         return;
       }
-      const { connections, refused: lost }: Restored = reader.restore(snapshots);
+      const { connections, refused: lost }: Restored = reader.restore();
       const age = Math.max(0, Date.now() - Math.round(found.wall));
       const ms = Math.round(performance.now() - began);
       const rest = lost === 0 ? "" : `, ${lost} had to be left`;

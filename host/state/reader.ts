@@ -1,11 +1,14 @@
-/** Reads a state file, as far as it is whole, and gives tables what was in it. */
+/**
+ * Reads a state file, as far as it is whole, and gives tables what was in it: connections on the way, so that a file is
+ * read once. A file that another director still writes to can be looked at again, for what came since.
+ */
 import { fstatSync, readSync } from "node:fs";
 import { CONTROL as CONTROL_AT } from "../../assembly/layout/connection.js";
 import * as Snapshot from "../../assembly/layout/snapshot.js";
 import { END, type Restored, SLICE_MOST, type Snapshots } from "../core/snapshot.js";
 import * as Format from "./format.js";
 
-/** What a file holds, before anything of it is in the tables. */
+/** What a file holds. */
 export interface StateFound {
   /** What the host wrote of itself. */
   readonly text: string;
@@ -24,28 +27,46 @@ export interface StateRefused {
 }
 
 interface Batch {
-  readonly kind: number;
   readonly at: number;
   readonly length: number;
   readonly tick: number;
 }
 
-/** One reading of one file: look first, then restore. */
+/** Whose ticks the entries' times are in. "gone": those of a director that is no more, for which time stood still since. */
+type Clock = "gone" | "ours";
+
+const CHUNK = 1 << 20;
+/** No memory has room for so many connections. */
+const NUMBERS = 1 << 26;
+
+/** One reading of one file: look, as often as there may be more, then restore. */
 export class StateReader {
   private readonly fd: number;
-  /** Checked, and not in the tables yet. */
+  private readonly into: Snapshots;
+  private readonly clock: Clock;
+  /** Bytes of the file from `chunkAt` on. */
+  private chunk: Buffer = Buffer.alloc(0);
+  private chunkAt = 0;
+  private chunkLength = 0;
+  /** Batches of connections that were taken, in case they have to be taken otherwise. */
   private batches: Batch[] = [];
+  /** Payloads of the last tables. */
+  private tables: Array<{ readonly payload: Buffer; readonly tick: number }> = [];
+  private first: number | undefined;
   private tick = 0;
   private at = 0;
   private sequence = 0;
   private complete = false;
   private text = "";
   private wall = 0;
-  private begun = false;
+  private damaged = 0;
+  private linked = false;
 
-  /** A descriptor that can be read from any place. */
-  constructor(fd: number) {
+  /** A descriptor that can be read from any place, and tables that nothing has used yet. */
+  constructor(fd: number, into: Snapshots, clock: Clock = "gone") {
     this.fd = fd;
+    this.into = into;
+    this.clock = clock;
   }
 
   /** Reads and checks everything that was added since the last look. */
@@ -55,108 +76,120 @@ export class StateReader {
     const head = Buffer.alloc(Format.HEAD_SIZE);
     const kind = Format.decodeHead(head.subarray(0, this.read(head, 0)));
     if (typeof kind === "string") return { refused: kind, empty: false };
-    if (this.at === 0) this.at = Format.HEAD_SIZE;
-    let payload = Buffer.alloc(SLICE_MOST);
-    const batchHead = Buffer.alloc(Format.BATCH_HEAD_SIZE);
+    if (this.at === 0) {
+      this.at = Format.HEAD_SIZE;
+      this.into.begin();
+    }
+    // What was there of a batch may have been a part of it.
+    this.chunkLength = 0;
     for (;;) {
-      const batch = Format.decodeBatchHead(batchHead.subarray(0, this.read(batchHead, this.at)));
+      const batchHead = this.bytes(this.at, Format.BATCH_HEAD_SIZE);
+      const batch = Format.decodeBatchHead(batchHead);
       if (batch === undefined || batch.sequence !== this.sequence || batch.length > Format.BATCH_MOST) break;
-      const from = this.at + Format.BATCH_HEAD_SIZE;
-      if (from + batch.length > size) break;
+      if (this.at + Format.BATCH_HEAD_SIZE + batch.length > size) break;
       if (batch.kind !== Format.KIND.text && batch.length > SLICE_MOST) break;
-      if (batch.length > payload.length) payload = Buffer.alloc(batch.length);
-      const found = payload.subarray(0, batch.length);
-      if (this.read(found, from) !== batch.length || !Format.isWhole(batchHead, found)) break;
-      if (batch.kind === Format.KIND.text) this.text = found.toString();
-      if (batch.kind === Format.KIND.complete) this.complete = true;
-      this.batches.push({ kind: batch.kind, at: from, length: batch.length, tick: batch.tick });
+      const whole = this.bytes(this.at, Format.BATCH_HEAD_SIZE + batch.length);
+      const payload = whole.subarray(Format.BATCH_HEAD_SIZE);
+      if (payload.length !== batch.length || !Format.isWhole(whole, payload)) break;
+      this.see(batch, payload, kind.fits);
       this.tick = batch.tick;
       this.wall = batch.wall;
-      this.at = from + batch.length;
+      this.at += whole.length;
       this.sequence++;
     }
-    if (!this.complete)
+    if (!this.complete) {
+      this.into.begin();
       return { refused: `it is damaged at byte ${this.at}, before its snapshot is whole`, empty: false };
+    }
     const unfit = kind.fits ? undefined : `they were written by a build with other tables (layout ${kind.layout})`;
     return { text: this.text, unfit, wall: this.wall, torn: size - this.at };
   }
 
-  /** After look(), and before more is looked at: connections go where they will be, so that less is left for later. */
-  take(snapshots: Snapshots): void {
-    if (this.compaction(snapshots.capacity) !== undefined) return;
-    this.give(snapshots, undefined);
-    this.batches = this.batches.filter(({ kind }) => kind !== Format.KIND.connections);
+  /** After look(), into tables that have their services: connections are linked, so that less is left for later. */
+  link(): void {
+    // Records that have to move can only do so when all of them are known.
+    if (!this.isTooLarge()) this.linkTaken();
   }
 
-  /** After look(): connections and counters, into tables that have their services. */
-  restore(snapshots: Snapshots): Restored {
-    const damaged = this.give(snapshots, this.begun ? undefined : this.compaction(snapshots.capacity));
-    // What a server counted at the end is what counts, and every connection's server is known by then.
-    const first = this.batches.findLastIndex(({ kind }) => kind === Format.KIND.tablesFirst);
-    const after = this.batches.slice(first);
-    const { tables, tablesFirst } = Format.KIND;
-    this.batches = first < 0 ? [] : after.filter(({ kind }) => kind === tables || kind === tablesFirst);
-    const damagedTables = this.give(snapshots, undefined, tables, tablesFirst);
-    const restored = snapshots.finish();
+  private isTooLarge(): boolean {
+    return this.into.highest > this.into.capacity;
+  }
+
+  private linkTaken(): void {
+    const { into } = this;
+    for (const { payload } of this.tables) if (!into.take(payload, 0)) this.damaged++;
+    into.link(this.clock === "ours" || this.first === undefined ? 0 : (this.tick - this.first) | 0);
+    this.linked = true;
     this.batches = [];
-    return { ...restored, refused: restored.refused + damaged + damagedTables };
   }
 
-  /** Returns how many batches were none. */
-  private give(
-    snapshots: Snapshots,
-    compact: ((entries: Buffer) => Buffer) | undefined,
-    ...kinds: readonly number[]
-  ): number {
-    if (!this.begun) snapshots.begin();
-    this.begun = true;
-    let damaged = 0;
-    const buffer = Buffer.alloc(SLICE_MOST);
-    const one = ({ at, length, tick }: Batch) => {
-      const entries = buffer.subarray(0, length);
-      this.read(entries, at);
-      const kept = compact === undefined ? entries : compact(entries);
-      if (!snapshots.take(kept, (this.tick - tick) | 0)) damaged++;
-    };
-    const wanted = kinds.length === 0 ? [Format.KIND.connections as number] : kinds;
-    for (const batch of this.batches) if (wanted.includes(batch.kind)) one(batch);
-    return damaged;
+  /** After look(): connections and counters, into tables that have their services. They may be used then. */
+  restore(): Restored {
+    if (!this.linked && this.isTooLarge()) this.compact();
+    this.linkTaken();
+    const restored = this.into.finish();
+    return { ...restored, refused: restored.refused + this.damaged };
   }
 
-  /**
-   * Where the table was larger than it is now: what is left of it moves together. Returns what rewrites entries, or
-   * undefined when all of them can stay where they are.
-   */
-  private compaction(capacity: number): ((entries: Buffer) => Buffer) | undefined {
-    const buffer = Buffer.alloc(SLICE_MOST);
-    let most = 0;
-    const each = (see: (entry: Buffer, kind: number, index: number) => void) => {
-      for (const { kind, at, length } of this.batches) {
-        if (kind !== Format.KIND.connections) continue;
-        const entries = buffer.subarray(0, length);
-        this.read(entries, at);
-        walk(entries, see);
-      }
+  private see({ kind, length, tick }: Format.BatchHead, payload: Buffer, fits: boolean): void {
+    switch (kind) {
+      case Format.KIND.text:
+        this.text = payload.toString();
+        return;
+      case Format.KIND.complete:
+        this.complete = true;
+        return;
+      case Format.KIND.tablesFirst:
+        // What a server counted at the end is what counts, and every connection's server is known by then.
+        this.tables = [];
+        break;
+      case Format.KIND.tables:
+        break;
+      case Format.KIND.connections:
+        if (!fits) return;
+        this.first ??= tick;
+        if (!this.linked) this.batches.push({ at: this.at + Format.BATCH_HEAD_SIZE, length, tick });
+        if (!this.into.take(payload, this.age(tick))) this.damaged++;
+        return;
+      default:
+        // Of a version that knows more.
+        return;
+    }
+    if (fits) this.tables.push({ payload: Buffer.from(payload), tick });
+  }
+
+  /** How many ticks ago it was. What is linked later is made earlier by as much as the last batch is later than the first. */
+  private age(tick: number): number {
+    return ((this.clock === "ours" ? this.into.tick : this.first!) - tick) | 0;
+  }
+
+  /** The table was larger than it is now: what is left of it moves together. */
+  private compact(): void {
+    const { into } = this;
+    const most = Math.min(into.highest, NUMBERS);
+    const each = (see: (entries: Buffer, tick: number) => void) => {
+      for (const { at, length, tick } of this.batches) see(this.bytes(at, length), tick);
     };
-    each((_, kind, index) => {
-      if (kind === Snapshot.CONNECTION && index < END && index >= most) most = index + 1;
-    });
-    if (most <= capacity) return undefined;
     const alive = new Uint8Array(most);
-    each((_, kind, index) => {
-      if (index < most && kind !== Snapshot.TIMER) alive[index] = kind === Snapshot.CONNECTION ? 1 : 0;
-    });
+    each((entries) =>
+      walk(entries, (_, kind, index) => {
+        if (index < most && kind !== Snapshot.TIMER) alive[index] = kind === Snapshot.CONNECTION ? 1 : 0;
+      }),
+    );
     const places = new Uint32Array(most).fill(END);
     let next = 0;
     for (let index = 0; index < most; index++) if (alive[index] === 1) places[index] = next++;
     const CONTROL = Snapshot.HEAD + CONTROL_AT;
-    return (entries) => {
+    into.begin();
+    this.damaged = 0;
+    each((entries, tick) => {
       const kept: Buffer[] = [];
-      walk(entries, (entry, kind, index) => {
-        if (kind < Snapshot.CONNECTION || kind > Snapshot.TIMER) return void kept.push(entry);
+      walk(entries, (found, kind, index) => {
+        if (kind < Snapshot.CONNECTION || kind > Snapshot.TIMER) return void kept.push(found);
         const place = index < most ? places[index]! : END;
         // Those beyond the table go to the core, too: it counts what does not fit.
         if (place === END) return;
+        const entry = Buffer.from(found);
         entry.writeUInt32LE(place, Snapshot.INDEX);
         if (kind === Snapshot.CONNECTION) {
           const control = entry.readUInt32LE(CONTROL);
@@ -165,8 +198,21 @@ export class StateReader {
         }
         kept.push(entry);
       });
-      return Buffer.concat(kept);
-    };
+      if (!into.take(Buffer.concat(kept), this.age(tick))) this.damaged++;
+    });
+  }
+
+  /** So many bytes of the file from a place on, or fewer where it ends: a view that lasts until the next call. */
+  private bytes(from: number, length: number): Buffer {
+    if (from < this.chunkAt || from + length > this.chunkAt + this.chunkLength) {
+      const rest = fstatSync(this.fd).size - from;
+      const wanted = Math.max(length, Math.min(CHUNK, rest));
+      if (wanted > this.chunk.length) this.chunk = Buffer.allocUnsafe(wanted);
+      this.chunkAt = from;
+      this.chunkLength = this.read(this.chunk, from);
+    }
+    const at = from - this.chunkAt;
+    return this.chunk.subarray(at, Math.min(at + length, this.chunkLength));
   }
 
   private read(into: Buffer, from: number): number {

@@ -1,5 +1,5 @@
 /** What a director leaves in its state file, and what the next one makes of it. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import * as Connection from "../../assembly/layout/connection.js";
 import * as Memory from "../../assembly/layout/memory.js";
@@ -7,6 +7,8 @@ import * as Snapshot from "../../assembly/layout/snapshot.js";
 import { END } from "../../host/core/snapshot.js";
 import type { MemoryEngine, MemoryEngineConfig } from "../../host/engine/memory-engine.js";
 import type { ForwardingName, ServiceConfig, ServiceProtocol } from "../../host/ipvs/model.js";
+import { StateReader } from "../../host/state/reader.js";
+import { PERIOD_MS } from "../../host/state/writer.js";
 import { describe as decode } from "../conformance/frames.js";
 import { createDirector, NET, server, service } from "../support/director.js";
 import { ethernet, FLAG, tcpPacket, udpPacket } from "../support/packets.js";
@@ -237,6 +239,94 @@ describe("a state file", () => {
     expect(goOn(next, seen)).toEqual(goOn(engine, seen));
   });
 
+  it("follows a director that goes on, and takes its place", async () => {
+    const engine = director();
+    await furnish(engine);
+    for (let n = 0; n < 200; n++) syn(engine, flow(84, 20000 + n));
+    const seen = open(engine);
+    const writer = place.writer(engine);
+    await writer.start();
+    const next = director({ seed: 99 });
+    await copyServices(engine, next);
+    const snapshots = snapshotsOf(next);
+    const fd = openSync(place.path, "r");
+    const reader = new StateReader(fd, snapshots, "ours");
+    const follow = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 2 * PERIOD_MS));
+      snapshots.advance(word(engine, Memory.NOW));
+      expect(reader.look()).toMatchObject({ torn: 0 });
+      reader.link();
+    };
+    await follow();
+    const { id } = service(80);
+    for (let round = 0; round < 3; round++) {
+      // Some are made, in records that were others' too; some end; some go on; one server leaves, and comes back.
+      for (let n = 0; n < 50; n++) {
+        const old = flow(84, 20000 + round * 50 + n);
+        pass(engine, "ext", fromClient(tcpPacket(old, { flags: FLAG.rst, sequence: 1001 })));
+        syn(engine, flow(82, 30000 + round * 50 + n));
+      }
+      engine.advanceTo(engine.clock.nowMs + 11_000);
+      for (const port of [80, 82]) answer(engine, syn(engine, flow(port, 50000 + round)), FLAG.syn | FLAG.ack);
+      const change = round % 2 === 0 ? "removeServer" : "addServer";
+      for (const which of [engine, next]) {
+        if (change === "addServer") await which.ipvs.addServer(id, server("192.168.2.13", 80));
+        else await which.ipvs.removeServer(id, server("192.168.2.13", 80).id);
+      }
+      await follow();
+    }
+    await writer.close();
+    expect(reader.look()).toMatchObject({ torn: 0 });
+    expect(reader.restore()).toEqual({ connections: connections(engine).length, refused: 0 });
+    closeSync(fd);
+    next.advanceTo(engine.clock.nowMs);
+    expect(connections(next)).toEqual(connections(engine));
+    // Rates are of the seconds before: one of the two has had none.
+    const counted = async (of: MemoryEngine) =>
+      JSON.parse(JSON.stringify(await of.ipvs.services(), (key, value) => (key === "rates" ? undefined : value)));
+    expect(await counted(next)).toEqual(await counted(engine));
+    seen.delete("80");
+    for (const [port, line] of seen) {
+      if (port === "six") continue;
+      expect(segment(next, flow(Number(port), 40000))).toEqual(segment(engine, flow(Number(port), 40000)));
+      if (line.startsWith("int")) {
+        const how = port === "83" ? [] : [FLAG.ack];
+        for (const flags of how) expect(answer(next, line, flags, "x")).toEqual(answer(engine, line, flags, "x"));
+      }
+    }
+    for (const at of [Memory.CONNECTION_COUNT, Memory.EXTENSION_COUNT, Memory.FULL_NAT_COUNT])
+      expect(word(next, at)).toBe(word(engine, at));
+    next.advanceTo(7_200_000);
+    expect(connections(next)).toEqual([]);
+    for (const at of [Memory.CONNECTION_COUNT, Memory.EXTENSION_COUNT, Memory.FULL_NAT_COUNT])
+      expect(word(next, at)).toBe(0);
+    for (const { servers } of await next.ipvs.services()) {
+      for (const each of servers) expect([each.active, each.inactive, each.persistent]).toEqual([0, 0, 0]);
+    }
+  });
+
+  // WLVS_STATE_CONNECTIONS=1000000 says what that many cost.
+  it("is read in one go, however many connections there are", async () => {
+    const count = Number(process.env.WLVS_STATE_CONNECTIONS ?? 5000);
+    const capacities = { connections: count };
+    const engine = director({ capacities });
+    await furnish(engine);
+    for (let n = 0; n < count; n++) {
+      const source = `10.${(n >>> 14) & 255}.${(n >>> 6) & 255}.${n & 63}`;
+      const ends = { source, destination: NET.vip, sourcePort: 1024 + (n % 60000), destinationPort: 84 };
+      pass(engine, "ext", fromClient(tcpPacket(ends, { flags: FLAG.syn, sequence: 1000 })));
+    }
+    await written(engine);
+    const next = director({ capacities, seed: 5 });
+    await copyServices(engine, next);
+    const began = performance.now();
+    const restored = restore(place, next);
+    const ms = Math.round(performance.now() - began);
+    if (process.env.WLVS_STATE_CONNECTIONS !== undefined) console.log(`${count} connections restored in ${ms} ms`);
+    expect(restored).toEqual({ connections: count, refused: 0 });
+    expect(word(next, Memory.CONNECTION_COUNT)).toBe(count);
+  }, 300_000);
+
   it("keeps connections to servers that were removed, and drops those to services that are no more", async () => {
     const engine = director();
     await furnish(engine);
@@ -263,6 +353,7 @@ describe("a state file", () => {
     await written(engine);
     const whole = readFileSync(place.path);
     const outcomes = new Set<string>();
+    let untouched: MemoryEngine | undefined;
     const step = Math.max(1, Math.floor(whole.length / 150));
     for (let at = 0; at < whole.length; at += at < 70 ? 2 : step) {
       const cut = whole.subarray(0, at);
@@ -270,11 +361,17 @@ describe("a state file", () => {
       flipped[at] = flipped[at]! ^ (1 << (at & 7));
       for (const bytes of [cut, flipped]) {
         writeFileSync(place.path, bytes);
-        const outcome = place.read((reader) => {
+        const next: MemoryEngine = untouched ?? director();
+        untouched = next;
+        const outcome = place.read(next, (reader) => {
           const found = reader.look();
-          if ("refused" in found) return found.refused.replace(/\d+/g, "N");
-          const next = director();
-          reader.restore(snapshotsOf(next));
+          if ("refused" in found) {
+            // Nothing of it is left.
+            expect([word(next, Memory.CONNECTION_HIGH), word(next, Memory.EXTENSION_COUNT)]).toEqual([0, 0]);
+            return found.refused.replace(/\d+/g, "N");
+          }
+          untouched = undefined;
+          reader.restore();
           next.advanceTo(100_000);
           return found.torn > 0 ? "a torn end" : "whole";
         });
@@ -323,7 +420,11 @@ describe("a state file", () => {
           entries[at] = random(3) === 0 ? 0xff : random(256);
         }
         into.take(entries.subarray(0, entries.length - (random(20) === 0 ? random(64) : 0)), random(1000));
+        // What is linked already may be said otherwise later.
+        if (random(3) === 0) into.link(random(100));
+        if (random(3) === 0) into.take(slice, random(1000));
       }
+      into.link(0);
       const { connections: count } = into.finish();
       expect(word(next, Memory.CONNECTION_COUNT)).toBe(count);
       for (const [port, protocol] of KINDS) {

@@ -46,10 +46,10 @@ export class StatePlace {
   }
 
   /** Opens the current file anew, as another process would. */
-  read<T>(use: (reader: StateReader) => T, path = this.path): T {
+  read<T>(into: MemoryEngine, use: (reader: StateReader) => T, path = this.path): T {
     const fd = openSync(path, "r");
     try {
-      return use(new StateReader(fd));
+      return use(new StateReader(fd, snapshotsOf(into)));
     } finally {
       closeSync(fd);
     }
@@ -72,9 +72,13 @@ export async function copyServices(from: MemoryEngine, to: MemoryEngine): Promis
 
 /** What is in a file, into tables that have their services. */
 export function restore(place: StatePlace, into: MemoryEngine, path?: string): Restored {
-  return place.read((reader) => {
-    const found = reader.look();
-    if ("refused" in found) throw new Error(found.refused);
-    return reader.restore(snapshotsOf(into));
-  }, path);
+  return place.read(
+    into,
+    (reader) => {
+      const found = reader.look();
+      if ("refused" in found) throw new Error(found.refused);
+      return reader.restore();
+    },
+    path,
+  );
 }
