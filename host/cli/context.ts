@@ -1,6 +1,7 @@
 /** What a command gets from outside: streams, environment, arguments. Tests hand in their own. */
 import type { Command } from "commander";
 import type { RemoteIpvs } from "../control/client.js";
+import type { Ahead } from "../keeper/ahead.js";
 
 export interface TextSink {
   write(text: string): unknown;
@@ -14,6 +15,8 @@ export interface CliContext {
   readonly stdin: AsyncIterable<string | Uint8Array>;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
+  /** A process for the director that is to be run, if one was started. */
+  readonly ahead?: Ahead | undefined;
   /** The running director; nothing is connected before it is asked. */
   director(socket?: string): Promise<RemoteIpvs>;
   /** How the process is to end; a command that throws ends with the status of its error. */

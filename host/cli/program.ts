@@ -1,6 +1,7 @@
 /** The `wlvs` command: which commands there are, and how one is found and run. A command is loaded when it is used. */
 import { Command, CommanderError } from "commander";
 import { exitStatusOf, oneLine } from "../errors.js";
+import type { Ahead } from "../keeper/ahead.js";
 import type { CliContext, CommandModule } from "./context.js";
 import { examples } from "./help.js";
 import { packageVersion } from "./version.js";
@@ -152,7 +153,8 @@ export async function runCli(argv: readonly string[], context: CliContext): Prom
   }
 }
 
-export function processContext(): CliContext {
+/** `ahead`: a director's process that runs already. */
+export function processContext(ahead?: Ahead): CliContext {
   // A reader that has seen enough (`wlvs status | head`) is no failure.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;
@@ -165,6 +167,7 @@ export function processContext(): CliContext {
     env: process.env,
     version: packageVersion(),
     exitStatus: 0,
+    ahead,
     director: async (socket) => {
       const { RemoteIpvs, socketPath } = await import("../control/client.js");
       return new RemoteIpvs(socketPath(process.env, socket));

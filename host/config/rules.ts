@@ -1,16 +1,13 @@
 /** Files that flags name: rules as ipvsadm-save -n writes them, firewall marks. */
 import { readFile } from "node:fs/promises";
 import { LvsError, usage } from "../errors.js";
-import { parseRules, RulesError } from "../ipvs/restore.js";
-import { parseMarks } from "../marks/parse.js";
-import { emptyRuleset } from "../marks/ruleset.js";
-import { MarksError } from "../marks/tokens.js";
 import type { MarksSpec, SourcedStep } from "./config.js";
 
 /** The changes that a file (`-`: standard input) asks for; a bad line spoils the whole. */
 export async function readRules(file: string, stdin: AsyncIterable<string | Uint8Array>): Promise<SourcedStep[]> {
   const name = file === "-" ? "standard input" : file;
   const text = file === "-" ? await readAll(stdin) : await readText("--rules", file);
+  const { parseRules, RulesError } = await import("../ipvs/restore.js");
   try {
     return parseRules(text).map(({ number, step }) => ({ from: `--rules ${name}, line ${number}`, step }));
   } catch (error) {
@@ -22,12 +19,17 @@ export async function readRules(file: string, stdin: AsyncIterable<string | Uint
 /** A file of firewall marks (`-`: standard input), in nftables' language. */
 export async function readMarks(file: string, stdin: AsyncIterable<string | Uint8Array>): Promise<MarksSpec> {
   const text = file === "-" ? await readAll(stdin) : await readText("--marks", file);
-  checkMarks(file === "-" ? "standard input" : file, text);
+  await checkMarks(file === "-" ? "standard input" : file, text);
   return { file, text };
 }
 
 /** Throws a usage error that names the line of what is wrong. */
-export function checkMarks(name: string, text: string): void {
+export async function checkMarks(name: string, text: string): Promise<void> {
+  const [{ parseMarks }, { emptyRuleset }, { MarksError }] = await Promise.all([
+    import("../marks/parse.js"),
+    import("../marks/ruleset.js"),
+    import("../marks/tokens.js"),
+  ]);
   try {
     parseMarks(text, emptyRuleset());
   } catch (error) {

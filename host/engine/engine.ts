@@ -1,5 +1,5 @@
 /** The engine of a director: shared memory, the control instance over it, and the workers. */
-import { Worker as Thread } from "node:worker_threads";
+import type { Worker as Thread } from "node:worker_threads";
 import * as Port from "../../assembly/layout/port.js";
 import * as Slot from "../../assembly/layout/slot.js";
 import * as Uring from "../../assembly/layout/uring.js";
@@ -11,6 +11,7 @@ import { errnoText, LvsError } from "../errors.js";
 import type { Logger } from "../log.js";
 import * as native from "../port/native.js";
 import { SystemClock } from "./clock.js";
+import { startThread } from "./thread.js";
 import type { Queue } from "./transport.js";
 import {
   CONTROL_BREATHS,
@@ -43,6 +44,8 @@ export interface EngineOptions {
   /** How frames move; auto: uring where it can be. */
   readonly io: "auto" | Io;
   readonly log: Logger;
+  /** What startThread(0) has made: the first worker's. */
+  readonly thread?: Thread | undefined;
   /** Something that the process must not outlive. */
   fatal(error: Error): void;
 }
@@ -78,9 +81,11 @@ export class Engine {
   private readonly one = new BigUint64Array(new ArrayBuffer(8)).fill(1n);
   private stopping = false;
   private movedBy: Io = "rw";
+  private spare: Thread | undefined;
 
   constructor(options: EngineOptions) {
     this.options = options;
+    this.spare = options.thread;
     const { workers, maxConnections: connections } = options;
     const rings = options.io === "rw" ? 0 : workers * Uring.SIZE;
     const plan = planMemory(capacitiesOf({ workers, connections, rings, trace: TRACE_BYTES }));
@@ -207,10 +212,9 @@ export class Engine {
       io: this.options.io,
       hold,
     };
-    const thread = new Thread(new URL(`./worker${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url), {
-      name: `wlvs-worker-${index}`,
-      workerData: config,
-    });
+    const thread = this.spare ?? startThread(index);
+    this.spare = undefined;
+    thread.postMessage(config);
     const started = withResolvers();
     const prepared = withResolvers();
     const idle = withResolvers();

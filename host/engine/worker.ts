@@ -14,6 +14,7 @@ import { NoUring } from "../port/io-uring.js";
 import { setQueueAttached } from "../port/ioctl.js";
 import { BreathMeter } from "./breath-meter.js";
 import { SystemClock } from "./clock.js";
+import { WORKER } from "./thread.js";
 import type { Queue, TransportEvents } from "./transport.js";
 import { RwTransport } from "./transport-rw.js";
 import { UringTransport } from "./transport-uring.js";
@@ -245,7 +246,7 @@ export class WorkerLoop {
   }
 }
 
-if (parentPort !== null && workerData !== null && typeof workerData === "object" && "eventfd" in workerData) {
+if (parentPort !== null && workerData === WORKER) {
   const port = parentPort;
-  new WorkerLoop(workerData as WorkerConfig, (message) => port.postMessage(message)).run();
+  port.once("message", (config: WorkerConfig) => new WorkerLoop(config, (message) => port.postMessage(message)).run());
 }

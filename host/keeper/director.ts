@@ -1,32 +1,24 @@
 /** The director's process: no privileges, descriptors from the keeper; ends when the keeper does. */
 import { join } from "node:path";
 import { setTimeout as delay, setImmediate as turn } from "node:timers/promises";
+import type { Worker as Thread } from "node:worker_threads";
 import type { RunConfig, SourcedStep } from "../config/config.js";
-import { diffTables, stepText, tablesOf } from "../config/diff.js";
 import type { ConfigurationInfo, ReloadResult, UpgradeResult } from "../control/director-info.js";
 import { Snapshots } from "../core/snapshot.js";
 import { Engine, type EnginePort } from "../engine/engine.js";
 import { exitStatusOf, LvsError, oneLine } from "../errors.js";
-import { Failover } from "../health/failover.js";
 import type { Health, Tally } from "../health/monitor.js";
-import { Passive } from "../health/passive.js";
-import { targetsOf } from "../health/service-health.js";
 import { type Ipvs, IpvsError, type IpvsStep } from "../ipvs/model.js";
 import { createLog } from "../log.js";
-import { Marks } from "../marks/marks.js";
-import { type ProcfsSource, ProcfsWriter } from "../metrics/procfs.js";
+import type { ProcfsSource } from "../metrics/procfs.js";
+import { receiveDescriptors } from "../port/descriptors.js";
 import * as native from "../port/native.js";
-import { StateReader } from "../state/reader.js";
-import { StateWriter } from "../state/writer.js";
-import { Tracer } from "../trace/tracer.js";
-import { observed, TABLE_CHANGES, withHeld } from "./changes.js";
-import { FloodWatch } from "./flood-watch.js";
-import { EngineInfo } from "./info.js";
+import type { StateReader } from "../state/reader.js";
+import type { StateWriter } from "../state/writer.js";
+import type { EngineInfo } from "./info.js";
 import type { Start, ToDirector, ToKeeper } from "./messages.js";
-import { applyConfig } from "./reload.js";
-import { recover, stateText, tablesIn } from "./state.js";
-import { type SavedTables, Throttle, tableOf } from "./tables-report.js";
-import { wantedRoutes } from "./wanted-routes.js";
+import { DESCRIPTORS_FD } from "./spawn.js";
+import type { SavedTables } from "./tables-report.js";
 
 const SIGTERM = 15;
 const EINVAL = 22;
@@ -103,7 +95,8 @@ function fail(error: unknown): void {
   tell({ type: "failed", message: oneLine(error), status }, () => end(status));
 }
 
-async function start(message: Start): Promise<void> {
+async function start(places: Start, thread: Thread): Promise<void> {
+  const message = received(places);
   const { ports, version } = message;
   let { config } = message;
   const log = createLog(config.logLevel, "director");
@@ -115,6 +108,7 @@ async function start(message: Start): Promise<void> {
     spin: config.spin,
     io: config.io,
     log,
+    thread,
     fatal: (error) => {
       if (ending) return;
       log.fatal({ event: "engine.failed" }, error.stack ?? error.message);
@@ -123,25 +117,31 @@ async function start(message: Start): Promise<void> {
   });
   stop = () => engine.stop();
   const snapshots = new Snapshots(engine.control.core, engine.memory);
+  const refusedState = () => tell({ type: "state-refused" });
   const recovery =
-    message.state && recover(message.state.current, snapshots, config, log, () => tell({ type: "state-refused" }));
+    message.state && (await import("./state.js")).recover(message.state.current, snapshots, config, log, refusedState);
   let tables = message.tables ?? recovery?.tables;
   let incoming: StateReader | undefined;
   if (message.incoming !== undefined) {
     await engine.prepare();
     tell({ type: "prepared" });
     await told("take");
+    const { StateReader } = await import("../state/reader.js");
     incoming = new StateReader(message.incoming, snapshots, "ours");
-    tables = tablesFrom(incoming);
+    tables = await tablesFrom(incoming);
   }
   configure(engine, config, ports);
-  for (const step of tables === undefined ? config.steps : stepsOf(tables)) await apply(engine.ipvs, step);
-  const marks = new Marks(
-    engine.control,
-    config.ports.map(({ name }) => name),
-  );
+  for (const step of tables === undefined ? config.steps : await stepsOf(tables)) await apply(engine.ipvs, step);
+  const makeMarks = async () => {
+    const { Marks } = await import("../marks/marks.js");
+    return new Marks(
+      engine.control,
+      config.ports.map(({ name }) => name),
+    );
+  };
   const markRules = tables?.marks ?? config.marks?.text;
-  if (markRules !== undefined) marks.replace(markRules);
+  const marksFirst = markRules === undefined ? undefined : await makeMarks();
+  if (markRules !== undefined) marksFirst?.replace(markRules);
   for (const [name, value] of tables?.settings ?? []) engine.control.setting(name, value);
   const timeouts = tables?.timeouts ?? config.timeouts;
   if (timeouts !== undefined) await engine.ipvs.setTimeouts(timeouts);
@@ -150,37 +150,59 @@ async function start(message: Start): Promise<void> {
   else {
     tell({ type: "taken" });
     await told("begin");
-    const late = tablesFrom(incoming);
+    const late = await tablesFrom(incoming);
+    const { diffTables } = await import("../config/diff.js");
     for (const step of diffTables(tables?.services ?? [], late.services)) {
       await apply(engine.ipvs, { from: "the tables of the director before", step });
     }
     for (const [name, value] of late.settings) engine.control.setting(name, value);
     await engine.ipvs.setTimeouts(late.timeouts);
-    if (late.marks !== tables?.marks) marks.replace(late.marks);
+    if (late.marks !== tables?.marks) marksFirst?.replace(late.marks);
     taken = incoming.restore().connections;
   }
-  /** The tables have been handed over: changes would be lost. */
-  let frozen = false;
-  const mayChange = () => {
-    if (frozen) throw new IpvsError("EBUSY", EBUSY, "the director is being replaced: ask again");
+  const makeFailover = async () => {
+    const { Failover } = await import("../health/failover.js");
+    const made = new Failover(engine.ipvs, log);
+    await made.configure(config.health ?? []);
+    return made;
   };
-  const failover = new Failover(engine.ipvs, log);
-  await failover.configure(config.health ?? []);
-  learn = (news, tallies) => {
-    failover.count(tallies);
-    // The next one is told of it, too.
-    if (news.length > 0 && !frozen) void failover.learn(news);
-  };
-  const passive = new Passive(engine.ipvs, (news) => void failover.learn(news));
-  passive.configure(config.health ?? []);
-  const floods = new FloodWatch(engine.ipvs.tables, log);
+  // Where servers are checked, that decides who is sent frames, before there are any.
+  const failoverFirst = (config.health ?? []).length === 0 ? undefined : await makeFailover();
   await engine.start();
   breathing = () => engine.breathing(BREATH_MS);
   if (incoming !== undefined) {
     tell({ type: "moving", connections: taken });
     await told("alone");
   }
+  let flows = false;
+  const flow = () => {
+    if (ending || flows) return;
+    flows = true;
+    engine.wake();
+    const names = ports.map(({ name }) => name);
+    log.info({ event: "director.ready", workers: config.workers, ports: names }, "forwarding");
+    tell({ type: "ready" });
+  };
   const led = config.ports.some(({ routes }) => routes === "auto");
+  // All else is loaded beside the frames, unless they need it to come here at all, or somebody waits for a port of TCP.
+  if (config.listen === undefined && !led) flow();
+  const later = await import("./later.js");
+  const { observed, stateText, stepText, tableOf, targetsOf } = later;
+  const marks = marksFirst ?? (await makeMarks());
+  const failover = failoverFirst ?? (await makeFailover());
+  /** The tables have been handed over: changes would be lost. */
+  let frozen = false;
+  const mayChange = () => {
+    if (frozen) throw new IpvsError("EBUSY", EBUSY, "the director is being replaced: ask again");
+  };
+  learn = (news, tallies) => {
+    failover.count(tallies);
+    // The next one is told of it, too.
+    if (news.length > 0 && !frozen) void failover.learn(news);
+  };
+  const passive = new later.Passive(engine.ipvs, (news) => void failover.learn(news));
+  passive.configure(config.health ?? []);
+  const floods = new later.FloodWatch(engine.ipvs.tables, log);
   const whole = async () => failover.whole(await engine.ipvs.services());
   const leadHere = () => askForRoutes({ services: whole }, config);
   if (led) await leadHere();
@@ -191,7 +213,7 @@ async function start(message: Start): Promise<void> {
   };
   let latest: SavedTables | undefined;
   let writer: StateWriter | undefined;
-  const report = new Throttle(async () => {
+  const report = new later.Throttle(async () => {
     latest = await saved();
     writer?.changed();
     tell({ type: "tables", tables: latest });
@@ -213,7 +235,7 @@ async function start(message: Start): Promise<void> {
   reconfigure = async (next) => {
     const place = { control: engine.control, ipvs: engine.ipvs, failover, marks };
     const began = performance.now();
-    const { steps, changes, restart, ...applied } = await applyConfig(place, config, next);
+    const { steps, changes, restart, ...applied } = await later.applyConfig(place, config, next);
     const ms = Math.round((performance.now() - began) * 10) / 10;
     config = applied.config;
     passive.configure(config.health ?? []);
@@ -232,13 +254,13 @@ async function start(message: Start): Promise<void> {
     link: kind === "tap",
     ...(kind === "tap" && { mac }),
   }));
-  const tracer = new Tracer(engine.control, engine.memory, portNames, () => engine.clock.tickZero());
-  const info: EngineInfo = new EngineInfo(engine, config, ports, version, marks, {
+  const tracer = new later.Tracer(engine.control, engine.memory, portNames, () => engine.clock.tickZero());
+  const info: EngineInfo = new later.EngineInfo(engine, config, ports, version, marks, {
     health: () => failover.health(),
     tables: whole,
     configuration: async () => {
-      const said = tablesOf(config.steps.map(({ step }) => step));
-      const drift = config.file === undefined ? [] : diffTables(await whole(), said).map(stepText);
+      const said = later.tablesOf(config.steps.map(({ step }) => step));
+      const drift = config.file === undefined ? [] : later.diffTables(await whole(), said).map(stepText);
       return { file: config.file, drift, ...configured };
     },
     reload: askForReload,
@@ -250,13 +272,13 @@ async function start(message: Start): Promise<void> {
   const procfs =
     config.procfs === undefined
       ? undefined
-      : new ProcfsWriter(join(config.procfs, "net"), procfsSource(engine), (error) =>
+      : new later.ProcfsWriter(join(config.procfs, "net"), procfsSource(engine), (error) =>
           log.error({ event: "procfs.failed" }, `--procfs ${config.procfs}: ${oneLine(error)}`),
         );
   const serve = async () => {
     const { createControlServer } = await import("../control/server.js");
     return createControlServer({
-      ipvs: observed(withHeld(engine.ipvs, failover), TABLE_CHANGES, changed, mayChange),
+      ipvs: observed(later.withHeld(engine.ipvs, failover), later.TABLE_CHANGES, changed, mayChange),
       info: observed(info, ["setSetting", "setMarks"], changed, mayChange),
       socketPath: config.socket,
       fd: message.socketFd,
@@ -266,10 +288,8 @@ async function start(message: Start): Promise<void> {
   const ready = () => {
     if (ending) return;
     engine.wake();
-    const names = ports.map(({ name }) => name);
-    log.info({ event: "director.ready", workers: config.workers, ports: names }, "forwarding");
     tell({ type: "checks", targets: targetsOf(config.health ?? []) });
-    tell({ type: "ready" });
+    flow();
     begin();
   };
   // The server takes as long to load as all the rest. The control socket is open already, whoever connects to it waits
@@ -282,7 +302,7 @@ async function start(message: Start): Promise<void> {
   const keep = async () => {
     if (files === undefined) return;
     latest = await saved();
-    writer = new StateWriter({ snapshots, files, log, text });
+    writer = new later.StateWriter({ snapshots, files, log, text });
     void writer.start();
   };
   await keep();
@@ -293,7 +313,7 @@ async function start(message: Start): Promise<void> {
       writer = undefined;
       latest = await saved();
       const memory = { current: -1, spare: message.outgoing, commit: async () => {} };
-      outgoing = new StateWriter({ snapshots, files: memory, log, text });
+      outgoing = new later.StateWriter({ snapshots, files: memory, log, text });
       await outgoing.start();
       if (outgoing.status.failed !== undefined) throw new Error(outgoing.status.failed);
     },
@@ -335,6 +355,22 @@ async function start(message: Start): Promise<void> {
   if (!early) ready();
 }
 
+/** The same, with the numbers that descriptors have here in place of their places. */
+function received(start: Start): Start {
+  const here = receiveDescriptors(DESCRIPTORS_FD, start.descriptorCount);
+  native.close(DESCRIPTORS_FD);
+  const at = (place: number) => here[place]!;
+  const maybe = (place: number | undefined) => (place === undefined ? undefined : at(place));
+  return {
+    ...start,
+    ports: start.ports.map((port) => ({ ...port, queues: port.queues.map(at), netlink: maybe(port.netlink) })),
+    socketFd: at(start.socketFd),
+    outgoing: at(start.outgoing),
+    incoming: maybe(start.incoming),
+    state: start.state && { current: at(start.state.current), spare: at(start.state.spare) },
+  };
+}
+
 function procfsSource({ ipvs }: Engine): ProcfsSource {
   return {
     tableSize: () => ipvs.tableSize(),
@@ -372,7 +408,8 @@ function configure(engine: Engine, config: RunConfig, ports: readonly EnginePort
 
 let asked = 0;
 
-function stepsOf({ services }: SavedTables): SourcedStep[] {
+async function stepsOf({ services }: SavedTables): Promise<SourcedStep[]> {
+  const { diffTables } = await import("../config/diff.js");
   const from = "the tables of the director before";
   return diffTables([], services).map((step) => ({ from, step }));
 }
@@ -435,7 +472,8 @@ function told(type: ToDirector["type"]): Promise<void> {
 }
 
 /** What the director before has written of its services. */
-function tablesFrom(reader: StateReader): SavedTables {
+async function tablesFrom(reader: StateReader): Promise<SavedTables> {
+  const { tablesIn } = await import("./state.js");
   const found = reader.look();
   const problem = "refused" in found ? found.refused : found.unfit;
   const tables = "refused" in found ? undefined : tablesIn(found.text);
@@ -493,6 +531,7 @@ async function askToCommit(): Promise<void> {
 
 /** Has the keeper lead the addresses of all services here; resolves when it has. */
 async function askForRoutes(ipvs: Pick<Ipvs, "services">, config: RunConfig): Promise<void> {
+  const { wantedRoutes } = await import("./wanted-routes.js");
   const wanted = await wantedRoutes(ipvs, config);
   const number = ++asked;
   await new Promise<void>((resolve) => {
@@ -550,29 +589,32 @@ function refused(from: string, error: unknown): unknown {
   return new LvsError("ERR_LVS_TABLES", `${from}: ${REFUSALS[error.code] ?? error.code}`, error);
 }
 
-// The keeper may be killed where it can say nothing: the channel closes, and the kernel sends a signal.
-process.on("SIGTERM", () => end(0));
-process.on("SIGINT", () => {});
-process.on("SIGHUP", () => {});
-process.on("disconnect", () => end(0));
-native.prctl(native.PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
-if (!process.connected) end(0);
-process.on("message", (message: ToDirector) => {
-  if (message.type === "start") start(message).catch(fail);
-  else if (message.type === "health") learn(message.health, message.tallies);
-  else if (message.type === "config") takeConfig(message.config, message.number);
-  else if (message.type === "refused") refuseReload(message.message, message.number);
-  else if (message.type === "alive") void showLife();
-  else if (message.type === "copy") succeed("copied", successions?.copy());
-  else if (message.type === "hand-over") succeed("handed", successions?.handOver());
-  else if (message.type === "resume") goOn(message.number, message.problem);
-  else if (message.type === "leave") void leave(message.number, message.result);
-  else if (message.type === "take" || message.type === "begin" || message.type === "alone") {
-    waiting.get(message.type)?.();
-    waiting.delete(message.type);
-  } else if (message.type === "committed") {
-    commits.get(message.number)?.(message.problem);
-    commits.delete(message.number);
-  } else if (message.type === "routed") unrouted.get(message.number)?.();
-  else reconfiguring = reconfiguring.then(() => reloadMarks(message.text));
-});
+/** Waits for the keeper's first message, and does what that says. `thread`: that of the first worker. */
+export function direct(thread: Thread): void {
+  // The keeper may be killed where it can say nothing: the channel closes, and the kernel sends a signal.
+  process.on("SIGTERM", () => end(0));
+  process.on("SIGINT", () => {});
+  process.on("SIGHUP", () => {});
+  process.on("disconnect", () => end(0));
+  native.prctl(native.PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+  if (!process.connected) end(0);
+  process.on("message", (message: ToDirector) => {
+    if (message.type === "start") start(message, thread).catch(fail);
+    else if (message.type === "health") learn(message.health, message.tallies);
+    else if (message.type === "config") takeConfig(message.config, message.number);
+    else if (message.type === "refused") refuseReload(message.message, message.number);
+    else if (message.type === "alive") void showLife();
+    else if (message.type === "copy") succeed("copied", successions?.copy());
+    else if (message.type === "hand-over") succeed("handed", successions?.handOver());
+    else if (message.type === "resume") goOn(message.number, message.problem);
+    else if (message.type === "leave") void leave(message.number, message.result);
+    else if (message.type === "take" || message.type === "begin" || message.type === "alone") {
+      waiting.get(message.type)?.();
+      waiting.delete(message.type);
+    } else if (message.type === "committed") {
+      commits.get(message.number)?.(message.problem);
+      commits.delete(message.number);
+    } else if (message.type === "routed") unrouted.get(message.number)?.();
+    else reconfiguring = reconfiguring.then(() => reloadMarks(message.text));
+  });
+}

@@ -2,33 +2,32 @@
  * The keeper: the small privileged half of `wlvs run`. It opens the devices and the control socket, starts the director
  * without privileges, hands it the descriptors, starts it again when it dies, and takes everything away at the end.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import type { ChildProcess } from "node:child_process";
 import type { MarksSpec, RunConfig } from "../config/config.js";
 import { readMarks } from "../config/rules.js";
-import { corePath } from "../core/instance.js";
 import { LvsError, oneLine, usage } from "../errors.js";
 import { createLog, type Logger } from "../log.js";
+import { sendDescriptors } from "../port/descriptors.js";
 import * as native from "../port/native.js";
 import type { Netlink } from "../port/netlink.js";
+import type { Ahead } from "./ahead.js";
 import { CheckerProcesses } from "./checkers.js";
 import { Devices } from "./devices.js";
+import { chooseUser } from "./director-user.js";
 import type { Start, ToDirector, ToKeeper, UpgradeStep } from "./messages.js";
 import { boundChildren, restrictKeeper } from "./privileges.js";
 import { openProcfsDirectory, type ProcfsDirectory } from "./procfs-directory.js";
 import { ServiceManager, type ServiceManagerEnvironment } from "./service-manager.js";
 import type { StopSignal } from "./signals.js";
 import { type ControlSocket, openControlSocket } from "./socket.js";
+import { type DirectorProcess, spawnDirector } from "./spawn.js";
 import { StateFile } from "./state-file.js";
 import type { SavedTables } from "./tables-report.js";
 import { TunRoutes } from "./tun-routes.js";
 import { type Peer, replace } from "./upgrade.js";
-import { barred, findGroup, findUser, isMapped, type User } from "./user.js";
+import { findGroup, type User } from "./user.js";
 import { FileWatch } from "./watch.js";
 
-const DIRECTOR = fileURLToPath(new URL("./director.js", import.meta.url));
-/** Descriptors of the director: 0 to 2, the channel on 3, then those handed over. */
-const FIRST_FD = 4;
 const BACKOFF_LEAST_MS = 100;
 const BACKOFF_MOST_MS = 5000;
 /** A director that lived this long was well: the next death counts as the first. */
@@ -42,6 +41,8 @@ export interface KeeperOptions {
   readonly config: RunConfig;
   readonly version: string;
   readonly stop: StopSignal;
+  /** A director's process that runs already. */
+  readonly ahead?: Ahead | undefined;
   /** Where a service manager listens, and what it wants to hear. */
   readonly environment?: ServiceManagerEnvironment | undefined;
   /** Reads the configuration again; absent when there is no file that could have changed. */
@@ -132,29 +133,12 @@ function openRoutes(config: RunConfig, log: Logger): TunRoutes | undefined {
 
 /** Who the director runs as; undefined: whoever runs the keeper. */
 function directorUser(config: RunConfig, log: Logger): User | undefined {
-  if (process.getuid?.() !== 0) {
-    if (config.user === undefined) return undefined;
-    const user = findUser(config.user);
-    if (user.uid === process.getuid?.()) return undefined;
-    throw new LvsError("ERR_LVS_PERMISSION", `--user ${config.user}: only root can start a director as another user`);
-  }
-  const user = findUser(config.user ?? "nobody");
-  if (!isMapped(user)) {
-    const text = `${user.name} is not in this user namespace`;
-    if (config.user !== undefined) throw new LvsError("ERR_LVS_PERMISSION", `--user ${config.user}: ${text}`);
-    log.info({ event: "keeper.user-namespace" }, `${text}: the director runs as its root, without capabilities`);
-    return undefined;
-  }
-  const koffi = fileURLToPath(import.meta.resolve("koffi"));
-  for (const file of [process.execPath, DIRECTOR, corePath(), koffi]) {
-    const bar = barred(user, file);
-    if (bar === undefined) continue;
-    const text = `${user.name} cannot read ${file} (${bar} is closed to others)`;
-    if (config.user !== undefined) {
-      throw new LvsError("ERR_LVS_PERMISSION", `${text}: install wlvs where it can be read, or give another --user`);
-    }
-    log.warn({ event: "keeper.root" }, `${text}: the director runs as root, without capabilities`);
-    return undefined;
+  const { user, because } = chooseUser(config.user);
+  if (because?.reason === "user-namespace") {
+    const text = `${because.text}: the director runs as its root, without capabilities`;
+    log.info({ event: "keeper.user-namespace" }, text);
+  } else if (because !== undefined) {
+    log.warn({ event: "keeper.root" }, `${because.text}: the director runs as root, without capabilities`);
   }
   return user;
 }
@@ -359,8 +343,10 @@ class Supervisor {
     const { version } = this.options;
     const config = { ...this.config, marks: this.marks };
     const { tables, restarts } = this;
-    const descriptors: number[] = [this.socket.fd];
-    const hand = (fd: number) => FIRST_FD + descriptors.push(fd) - 1;
+    // Where each of them stands among those that are sent.
+    const descriptors: number[] = [];
+    const hand = (fd: number) => descriptors.push(fd) - 1;
+    const socketFd = hand(this.socket.fd);
     // Sockets of its own for each director: nothing that one before it was answered may be waiting in them.
     const netlinks = this.devices.openNetlinks();
     const inDirector = new Map<Netlink, number>();
@@ -373,23 +359,22 @@ class Supervisor {
     const state = this.state && { current: hand(this.state.current), spare: hand(this.state.spare) };
     const outgoing = hand(running.outgoing);
     const incoming = before && hand(before.outgoing);
-    let child: ChildProcess;
+    let started: DirectorProcess | undefined;
     try {
-      child = spawn(process.execPath, ["--title=wlvs-director", DIRECTOR], {
-        cwd: "/",
-        env: { PATH: process.env.PATH, TZ: process.env.TZ, WLVS_DEBUG: process.env.WLVS_DEBUG },
-        stdio: ["ignore", "ignore", "inherit", "ipc", ...descriptors],
-        ...(this.user !== undefined && { uid: this.user.uid, gid: this.user.gid }),
-      });
+      started = this.options.ahead?.claim(this.user) ?? spawnDirector(this.user);
+      running.follow(started.child, (message) => this.hear(running, message));
+      sendDescriptors(started.socket, descriptors);
     } catch (error) {
       running.died(oneLine(error));
+      running.kill();
       return running;
     } finally {
       for (const netlink of inDirector.keys()) netlink.close();
+      if (started !== undefined) native.close(started.socket);
     }
-    running.follow(child, (message) => this.hear(running, message));
-    const start = { type: "start", config, version, ports, restarts, tables, state, outgoing, incoming } as const;
-    running.send({ ...start, socketFd: FIRST_FD } satisfies Start);
+    const places = { ports, socketFd, state, outgoing, incoming };
+    const descriptorCount = descriptors.length;
+    running.send({ type: "start", config, version, restarts, tables, ...places, descriptorCount } satisfies Start);
     if (before === undefined) this.tellAgain(running);
     return running;
   }

@@ -37,7 +37,8 @@ export interface Start {
   readonly type: "start";
   readonly config: RunConfig;
   readonly version: string;
-  /** With the numbers that the descriptors have in the director. */
+  /** So many descriptors have been sent before this; below each is named by its place among them. */
+  readonly descriptorCount: number;
   readonly ports: readonly EnginePort[];
   readonly socketFd: number;
   /** How many died before this one. */

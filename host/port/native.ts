@@ -69,6 +69,24 @@ export const sendto = libc.func("sendto", "intptr_t", ["int", "void *", "size_t"
   address: Uint8Array,
   addressLength: number,
 ) => number;
+/** Fills two ints with descriptors. */
+export const socketpair = libc.func("socketpair", "int", ["int", "int", "int", "void *"]) as (
+  domain: number,
+  type: number,
+  protocol: number,
+  pair: Uint8Array,
+) => number;
+/** The header begins with a struct msghdr. */
+export const sendmsg = libc.func("sendmsg", "intptr_t", ["int", "void *", "int"]) as (
+  fd: number,
+  header: Uint8Array,
+  flags: number,
+) => number;
+export const recvmsg = libc.func("recvmsg", "intptr_t", ["int", "void *", "int"]) as (
+  fd: number,
+  header: Uint8Array,
+  flags: number,
+) => number;
 export const listen = libc.func("listen", "int", ["int", "int"]) as (fd: number, backlog: number) => number;
 /** ioctl with a structure, and with a value in the argument itself. */
 export const ioctl = libc.func("ioctl", "int", ["int", "ulong", "void *"]) as (
@@ -154,6 +172,7 @@ export const AF_INET6 = 10;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
+export const SOCK_SEQPACKET = 5;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SOCK_NONBLOCK = 0o4000;
 export const CLONE_NEWNET = 0x40000000;

@@ -1,5 +1,4 @@
 /** A configuration for a director that runs with another: a real core, no devices. */
-import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import type { RunConfig } from "../../host/config/config.js";
 import { parseRunOptions, type Token } from "../../host/config/options.js";
@@ -7,6 +6,7 @@ import { settingIds } from "../../host/core/settings.js";
 import type { MemoryEngine } from "../../host/engine/memory-engine.js";
 import { Failover } from "../../host/health/failover.js";
 import { type Applied, applyConfig } from "../../host/keeper/reload.js";
+import { createLog } from "../../host/log.js";
 import { Marks } from "../../host/marks/marks.js";
 import { createDirector, NET } from "../support/director.js";
 
@@ -29,7 +29,7 @@ interface Setup {
 function setup(): Setup {
   const engine = createDirector({ routes: [] });
   const marks = new Marks(engine.control, ["ext", "int"]);
-  const failover = new Failover(engine.ipvs, pino({ level: "silent" }));
+  const failover = new Failover(engine.ipvs, createLog("silent", "test"));
   const place = { control: engine.control, ipvs: engine.ipvs, failover, marks };
   return { engine, marks, apply: (before, after) => applyConfig(place, before, after) };
 }

@@ -1,11 +1,13 @@
 /** A sign of life is one of every worker: real threads, one of which cannot go on. */
 import { join } from "node:path";
-import { pino } from "pino";
 import { expect, it } from "vitest";
 import * as Memory from "../../assembly/layout/memory.js";
 
 // Threads load what was built.
 const BUILT = join(import.meta.dirname, "../../dist/host/engine/engine.js");
+
+import { createLog } from "../../host/log.js";
+
 const SOMEBODY = 99;
 
 it("says that workers breathe, idle ones too, and that one does not that waits for a lock for ever", async () => {
@@ -18,7 +20,7 @@ it("says that workers breathe, idle ones too, and that one does not that waits f
     forward: true,
     spin: 0,
     io: "rw",
-    log: pino({ level: "silent" }),
+    log: createLog("silent", "test"),
     fatal: (error) => (fatal = error),
   });
   expect(await engine.breathing(10)).toBe(false);

@@ -2,13 +2,13 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pino } from "pino";
 import { afterEach, describe, expect, it } from "vitest";
 import { serverKey } from "../../host/control/keys.js";
 import type { MemoryEngine } from "../../host/engine/memory-engine.js";
 import { Failover } from "../../host/health/failover.js";
 import { type ServiceHealth, targetId } from "../../host/health/service-health.js";
 import type { ServerConfig } from "../../host/ipvs/model.js";
+import { createLog } from "../../host/log.js";
 import { createDirector, server, service } from "../support/director.js";
 import { FAST, until } from "./support.js";
 
@@ -39,7 +39,7 @@ async function setup(more: Partial<ServiceHealth> = {}, servers = ids): Promise<
   await engine.ipvs.addService(WEB);
   for (const one of servers) await engine.ipvs.addServer(WEB.id, one);
   const events: Array<Record<string, unknown>> = [];
-  const log = pino({ level: "info" }, { write: (line: string) => void events.push(JSON.parse(line)) });
+  const log = createLog("info", "test", (line) => void events.push(JSON.parse(line)));
   const failover = new Failover(engine.ipvs, log);
   failovers.push(failover);
   const spec = (again: Partial<ServiceHealth> = {}): ServiceHealth => ({

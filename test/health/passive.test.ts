@@ -1,5 +1,4 @@
 /** Passive checks: what a real core counts takes servers out, and time brings them back. */
-import { pino } from "pino";
 import { afterEach, describe, expect, it } from "vitest";
 import type { MemoryEngine } from "../../host/engine/memory-engine.js";
 import type { PassiveCheck } from "../../host/health/checker.js";
@@ -7,6 +6,7 @@ import { Failover } from "../../host/health/failover.js";
 import { Passive } from "../../host/health/passive.js";
 import { type ServiceHealth, targetId } from "../../host/health/service-health.js";
 import type { ServerConfig } from "../../host/ipvs/model.js";
+import { createLog } from "../../host/log.js";
 import { createDirector, NET, server, service } from "../support/director.js";
 import { ethernet, FLAG, tcpPacket } from "../support/packets.js";
 import { FAST, sleep, until } from "./support.js";
@@ -43,7 +43,7 @@ async function setup(more: Partial<ServiceHealth> = {}, checks: ServiceHealth["s
   await engine.ipvs.addService(WEB);
   for (const one of [A, B]) await engine.ipvs.addServer(WEB.id, one);
   const events: Array<Record<string, unknown>> = [];
-  const log = pino({ level: "info" }, { write: (line: string) => void events.push(JSON.parse(line)) });
+  const log = createLog("info", "test", (line) => void events.push(JSON.parse(line)));
   const failover = new Failover(engine.ipvs, log);
   const passive = new Passive(engine.ipvs, (news) => void failover.learn(news));
   closing.push(passive, failover);

@@ -181,3 +181,11 @@ it("the socket is its owner's, also while the director runs as somebody else", a
   expect(refused).toBe("no\n");
   expect((await director.stop()).status).toBe(0);
 });
+
+it("the user is the file's, though a director may have been started ahead as nobody", async () => {
+  const director = await start(config("check: {type: tcp}", undefined, "user: daemon"));
+  const { pid } = await remote.status();
+  expect(descendants(director.child.pid!).get("director")).toEqual([pid]);
+  expect(statusOf(`/proc/${pid}/status`).Uid!.split(/\s+/)).toEqual(["1", "1", "1", "1"]);
+  expect((await director.stop()).status).toBe(0);
+});

@@ -2,15 +2,15 @@
 import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pino } from "pino";
 import { diffTables } from "../../host/config/diff.js";
 import { type Restored, Snapshots } from "../../host/core/snapshot.js";
 import type { MemoryEngine } from "../../host/engine/memory-engine.js";
 import { tableOf } from "../../host/keeper/tables-report.js";
+import { createLog } from "../../host/log.js";
 import { StateReader } from "../../host/state/reader.js";
 import { StateWriter } from "../../host/state/writer.js";
 
-export const SILENT = pino({ level: "silent" });
+export const SILENT = createLog("silent", "test");
 
 export function snapshotsOf({ core, memory }: MemoryEngine): Snapshots {
   return new Snapshots(core, memory);

@@ -83,6 +83,7 @@ export function register(program: Command, context: CliContext): void {
       config: parsed,
       version: context.version,
       stop,
+      ahead: context.ahead,
       environment: context.env,
       load: tokens.some(([name]) => name === "config") ? load : undefined,
       ready: (line) => void context.stdout.write(line),
