@@ -2,13 +2,21 @@
  * Filters of traces: a subset of tcpdump's language, and words for what the director decided. Text becomes a tree, the
  * tree a program that the core runs over each frame as it came and as it left (layout/trace).
  */
-import { isIPv4, isIPv6 } from "node:net";
+import { isIPv4, isIPv6 as isScopedIPv6 } from "node:net";
 import * as Protocol from "../../assembly/layout/protocol.js";
 import * as Trace from "../../assembly/layout/trace.js";
 import * as Verdict from "../../assembly/layout/verdict.js";
 import { addressBytes, parseMac } from "../address.js";
 import { parseServerKey, parseServiceKey } from "../control/keys.js";
 import { REASON_NAMES } from "../core/tables.js";
+
+/** A zone (fe80::1%eth0) is no part of an address in a frame. */
+const isIPv6 = (text: string) => isScopedIPv6(text) && !text.includes("%");
+
+/** What a word stands for in a table of ours, not in what all objects have. */
+function meaningOf(table: Readonly<Record<string, number>>, word: string): number | undefined {
+  return Object.hasOwn(table, word) ? table[word] : undefined;
+}
 
 /** A filter that cannot be understood; `at` counts characters from 0. */
 export class FilterError extends Error {
@@ -198,8 +206,8 @@ class Parser {
     const first = this.take("a condition");
     let before: Node | undefined;
     let ether = false;
-    const type = TYPES[first.text];
-    const protocol = PROTOCOLS[first.text];
+    const type = meaningOf(TYPES, first.text);
+    const protocol = meaningOf(PROTOCOLS, first.text);
     if (type !== undefined) before = { kind: "test", op: Trace.OP_TYPE, first: type };
     else if (protocol !== undefined) before = { kind: "test", op: Trace.OP_PROTOCOL, first: protocol };
     else if (first.text === "ether") ether = true;
@@ -316,7 +324,7 @@ class Parser {
   }
 
   private protocol(): number {
-    const named = PROTOCOLS[this.peek()?.text ?? ""];
+    const named = meaningOf(PROTOCOLS, this.peek()?.text ?? "");
     if (named === undefined) return this.number("a protocol", 255);
     this.next++;
     return named;
@@ -360,7 +368,7 @@ class Parser {
 
   private named(op: number, what: string, names: Readonly<Record<string, number>>): Node {
     const token = this.take(`a ${what}`);
-    const first = Object.hasOwn(names, token.text) ? names[token.text] : undefined;
+    const first = meaningOf(names, token.text);
     if (first === undefined) throw this.error(token, `no such ${what}: there are ${Object.keys(names).join(", ")}`);
     const test: Test = { kind: "test", op, first };
     if (op !== Trace.OP_REASON) return test;

@@ -53,6 +53,11 @@ describe("a filter", () => {
     ["poort 80", 0, "no such condition"],
     ["mark x", 5, "a mark is a number"],
     ["vlan 4096", 5, "a VLAN is a number"],
+    // Found by the fuzzer: a zone, and words that every object has.
+    ["host fe80::1%eth0", 5, "no IP address"],
+    ["net ::%h", 4, "no network"],
+    ["constructor", 0, "no such condition"],
+    ["proto toString", 6, "a protocol is a number"],
     ["tcp & udp", 4, "no IP address"],
   ])("is refused with its place: %s", (text, at, message) => {
     try {
