@@ -5,7 +5,6 @@ import * as Memory from "./layout/memory";
 import * as Protocol from "./layout/protocol";
 import * as Reason from "./layout/reason";
 import * as Server from "./layout/server";
-import * as Service from "./layout/service";
 import * as Source from "./layout/source";
 import * as State from "./layout/state";
 import { control, release } from "./protocol/control";
@@ -17,7 +16,7 @@ import { count, now, reached, setWord, word } from "./table/memory";
 import { noteSilence } from "./table/outcome";
 import { bindConnection, countHalfOpen, unbindConnection } from "./table/server";
 import { FTP_PORT } from "./table/service";
-import { ensureSource, findSource, sourceKey } from "./table/source";
+import { ensureSource, findSource, keyAtServer } from "./table/source";
 import { noteCreated, noteEnded } from "./trace";
 import { copy16 } from "./wire/bytes";
 
@@ -140,19 +139,18 @@ function serviceOf(connection: usize): usize {
   return server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
 }
 
-/** What a connection's source is known by. */
-function keyOf(connection: usize, service: usize): u64 {
+/** What the source of a connection that has a server is known by. */
+function keyOf(connection: usize): u64 {
   const family = <u32>load<u8>(connection, Connection.FAMILY);
   const client =
     family === 4 ? connection + Connection.CLIENT_ADDRESS : Table.extension(connection) + Connection.EXTENSION_CLIENT;
-  return sourceKey(family, client, load<u32>(service, Service.SEQUENCE));
+  return keyAtServer(family, client, <usize>load<u32>(connection, Connection.SERVER));
 }
 
 /** A limited source has one connection less. */
 function leaveSource(connection: usize): void {
-  const service = serviceOf(connection);
-  if (service === 0) return;
-  const source = findSource(keyOf(connection, service));
+  if (load<u32>(connection, Connection.SERVER) === 0) return;
+  const source = findSource(keyOf(connection));
   if (source === 0 || load<u32>(source, Source.CONNECTIONS) === 0) return;
   store<u32>(source, load<u32>(source, Source.CONNECTIONS) - 1, Source.CONNECTIONS);
 }
@@ -164,7 +162,7 @@ function rejoinSource(connection: usize): void {
     store<u32>(connection, load<u32>(connection, Connection.FLAGS) & ~Connection.FLAG_SOURCE, Connection.FLAGS);
     return;
   }
-  const source = ensureSource(keyOf(connection, service), load<u32>(service, Service.SOURCE_RATE));
+  const source = ensureSource(keyOf(connection), load<u32>(service, Service.SOURCE_RATE));
   store<u32>(source, load<u32>(source, Source.CONNECTIONS) + 1, Source.CONNECTIONS);
 }
 

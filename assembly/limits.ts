@@ -10,7 +10,7 @@ import * as Slot from "./layout/slot";
 import * as Source from "./layout/source";
 import { hasToken, takeToken } from "./table/bucket";
 import { now } from "./table/memory";
-import { ensureSource, findSource, sourceKey } from "./table/source";
+import { ensureSource, findSource, keyAtService } from "./table/source";
 import { sourceAt } from "./transmit";
 
 /** Whether any limit is set. */
@@ -40,7 +40,7 @@ export function refusalOf(slot: usize, service: usize): u32 {
   const sourceRate = load<u32>(service, Service.SOURCE_RATE);
   let source: usize = 0;
   if (ofSource !== 0 || sourceRate !== 0) {
-    const key = sourceKey(load<u8>(slot, Slot.FAMILY), sourceAt(slot), load<u32>(service, Service.SEQUENCE));
+    const key = keyAtService(load<u8>(slot, Slot.FAMILY), sourceAt(slot), service);
     source = ensureSource(key, sourceRate);
     store<u32>(source, now(), Source.SEEN);
     if (
@@ -65,7 +65,7 @@ export function refusalOf(slot: usize, service: usize): u32 {
 /** The packet opened this connection: its source has one more. */
 export function countAtSource(slot: usize, service: usize, connection: usize): void {
   if (load<u32>(service, Service.SOURCE_CONNECTIONS) === 0) return;
-  const key = sourceKey(load<u8>(slot, Slot.FAMILY), sourceAt(slot), load<u32>(service, Service.SEQUENCE));
+  const key = keyAtService(load<u8>(slot, Slot.FAMILY), sourceAt(slot), service);
   const source = findSource(key);
   if (source === 0) return;
   store<u32>(source, load<u32>(source, Source.CONNECTIONS) + 1, Source.CONNECTIONS);

@@ -3,6 +3,8 @@
  * connection and was not seen for longest gives way, then the one that was not seen for longest.
  */
 import * as Memory from "../layout/memory";
+import * as Server from "../layout/server";
+import * as Service from "../layout/service";
 import * as Source from "../layout/source";
 import { siphash } from "../wire/siphash";
 import { fillBucket } from "./bucket";
@@ -11,11 +13,39 @@ import { now, word } from "./memory";
 const KEY: usize = Memory.LAYOUT_BASE + Memory.SOURCE_KEY;
 const TEXT: usize = Memory.LAYOUT_BASE + Memory.SOURCE_TEXT;
 
-/** What stands for a client (4 or 16 bytes) of the service with this number. IPv6: for its network of 64 bits. */
-export function sourceKey(family: u32, address: usize, service: u32): u64 {
-  store<u64>(TEXT, family === 4 ? <u64>load<u32>(address) : load<u64>(address));
-  store<u64>(TEXT, ((<u64>family) << 32) | <u64>service, 8);
-  return siphash(KEY, TEXT, 2) | 1;
+const WORDS: u32 = 5;
+
+/**
+ * What stands for a client (4 or 16 bytes) of a service: of what the service is known by, so that a connection whose
+ * server is no longer in it, or was taken over by a service of that name, is counted where it was. IPv6: the client's
+ * network of 64 bits.
+ */
+function keyOf(family: u32, client: usize, protocol: u32, mark: u32, port: u32, virtual: usize): u64 {
+  store<u64>(TEXT, family === 4 ? <u64>load<u32>(client) : load<u64>(client));
+  store<u64>(TEXT, ((<u64>mark) << 32) | (family << 8) | protocol, 8);
+  if (mark === 0) {
+    store<u64>(TEXT, port, 16);
+    store<u64>(TEXT, load<u64>(virtual), 24);
+    store<u64>(TEXT, load<u64>(virtual, 8), 32);
+  } else {
+    memory.fill(TEXT + 16, 0, 24);
+  }
+  return siphash(KEY, TEXT, WORDS) | 1;
+}
+
+/** Of a client of a service. */
+export function keyAtService(family: u32, client: usize, service: usize): u64 {
+  const protocol = <u32>load<u8>(service, Service.PROTOCOL);
+  const port = <u32>load<u16>(service, Service.PORT);
+  return keyOf(family, client, protocol, load<u32>(service, Service.MARK), port, service + Service.ADDRESS);
+}
+
+/** Of a client of the service that this server was added to. */
+export function keyAtServer(family: u32, client: usize, server: usize): u64 {
+  const mark = load<u32>(server, Server.VIRTUAL_MARK);
+  const protocol = <u32>load<u8>(server, Server.PROTOCOL);
+  const port = <u32>load<u16>(server, Server.VIRTUAL_PORT);
+  return keyOf(family, client, protocol, mark, port, server + Server.VIRTUAL_ADDRESS);
 }
 
 function line(key: u64): usize {

@@ -69,6 +69,17 @@ describe("a source's limit", () => {
     expect([open(engine), open(engine), open(engine)]).toEqual([SENT, SENT, TOLD]);
   });
 
+  it("of connections counts those of a server that left, as long as they last", async () => {
+    const engine = await start({ perSource: { connections: 2 } });
+    // Found by the fuzzer: what ended after its server had left was never taken off its source.
+    expect([open(engine), open(engine)]).toEqual([SENT, SENT]);
+    await engine.ipvs.removeServer(service(80).id, server(NET.servers[0].ip, 80).id);
+    await engine.ipvs.addServer(service(80).id, server(NET.servers[1].ip, 80));
+    expect(open(engine)).toBe(TOLD);
+    later(engine, 70_000);
+    expect([open(engine), open(engine), open(engine)]).toEqual([SENT, SENT, TOLD]);
+  });
+
   it("of new connections a second is its own", async () => {
     const engine = await start({ perSource: { rate: 2 } });
     expect([open(engine), open(engine), open(engine)]).toEqual([SENT, SENT, TOLD]);
