@@ -1,4 +1,5 @@
 /** What the core answers as a host and as a router: echo, resets, ICMP errors. */
+import * as Counters from "./layout/counters";
 import * as Memory from "./layout/memory";
 import * as Port from "./layout/port";
 import * as Protocol from "./layout/protocol";
@@ -12,7 +13,8 @@ import { answered } from "./lookup";
 import { replyFromDirector } from "./reply";
 import { drop } from "./send";
 import { findAddress4 } from "./table/address";
-import { now, setting, setWord, word } from "./table/memory";
+import { hasToken, takeToken } from "./table/bucket";
+import { count, now, setting, setWord, word } from "./table/memory";
 import { isOurs4, isOurs6 } from "./table/ours";
 import { findRoute } from "./table/route";
 import { gather, giveSlot } from "./table/slot";
@@ -42,28 +44,55 @@ function clearVnet(slot: usize): void {
   store<u32>(vnet, 0, 8);
 }
 
-/** A token bucket over all ICMP errors: the rate a second, 50 at once, as the kernel's icmp_msgs_per_sec. */
-function mayComplain(): bool {
+/** Kinds of ICMP errors: none of them can use up what another one needs, least of all what finds path MTUs. */
+const TOO_BIG: u32 = 0;
+const TIME: u32 = 1;
+const OTHER: u32 = 2;
+/** What clients over a limit are told. */
+const LIMIT: u32 = 3;
+const KINDS: u32 = 4;
+const RESETS: usize = Memory.LAYOUT_BASE + Memory.RESET_BUCKET;
+const BUCKETS: usize = Memory.LAYOUT_BASE + Memory.ERROR_BUCKETS;
+/** So many of a kind at once. */
+const BURST: u32 = 50;
+
+/** Before the first answer. */
+export function fillAnswers(): void {
+  for (let kind: u32 = 0; kind < KINDS; kind++) {
+    const bucket = BUCKETS + ((<usize>kind) << 3);
+    store<u32>(bucket, BURST);
+    store<u32>(bucket, now(), 4);
+  }
+}
+
+function kindOf(slot: usize, type: u32, code: u32): u32 {
+  if (load<u8>(slot, Slot.FAMILY) === 4) {
+    if (type === Icmp.UNREACHABLE) return code === Icmp.FRAGMENTATION_NEEDED ? TOO_BIG : OTHER;
+    return type === Icmp.TIME_EXCEEDED ? TIME : OTHER;
+  }
+  return type === Icmp.V6_TOO_BIG ? TOO_BIG : type === Icmp.V6_TIME_EXCEEDED ? TIME : OTHER;
+}
+
+/** A token bucket over all ICMP errors of a kind: the rate a second, 50 at once, as the kernel's icmp_msgs_per_sec. */
+function mayComplain(kind: u32): bool {
   const rate = setting(Setting.ICMP_RATE);
   if (rate === 0) return true;
-  const burst: u32 = rate < 50 ? rate : 50;
-  const elapsed = now() - word(Memory.ICMP_TOKENS_TICK);
-  let tokens = word(Memory.ICMP_TOKENS);
-  const earned = <u32>((<u64>elapsed * <u64>rate) / Memory.TICKS_PER_SECOND);
+  const bucket = BUCKETS + ((<usize>kind) << 3);
+  const burst: u32 = rate < BURST ? rate : BURST;
+  let tokens = load<u32>(bucket);
+  if (tokens > burst) tokens = burst;
+  const earned = (<u64>(now() - load<u32>(bucket, 4)) * <u64>rate) / Memory.TICKS_PER_SECOND;
   if (earned > 0) {
-    tokens = tokens + earned > burst ? burst : tokens + earned;
-    setWord(Memory.ICMP_TOKENS_TICK, now());
+    tokens = <u64>tokens + earned > <u64>burst ? burst : tokens + <u32>earned;
+    store<u32>(bucket, now(), 4);
   }
-  if (tokens === 0) {
-    setWord(Memory.ICMP_TOKENS, 0);
-    return false;
-  }
-  setWord(Memory.ICMP_TOKENS, tokens - 1);
-  return true;
+  store<u32>(bucket, tokens === 0 ? 0 : tokens - 1);
+  if (tokens === 0) count(Counters.ERRORS_WITHHELD, 1);
+  return tokens !== 0;
 }
 
 /** Whether a packet may be answered with an ICMP error (RFC 1122, 3.2.2; RFC 4443, 2.4 e). */
-function deservesError(slot: usize, type: u32): bool {
+function deservesError(slot: usize, type: u32, code: u32): bool {
   const flags = <u32>load<u16>(slot, Slot.FLAGS);
   if ((flags & (Slot.LATER_FRAGMENT | Slot.LINK_BROADCAST | Slot.GENERATED)) !== 0) return false;
   const ip = <usize>load<u32>(slot, Slot.IP);
@@ -99,7 +128,7 @@ function deservesError(slot: usize, type: u32): bool {
       if (load<u8>(transport) < 128 || load<u8>(transport) === Icmp.V6_REDIRECT) return false;
     }
   }
-  return mayComplain();
+  return mayComplain(kindOf(slot, type, code));
 }
 
 /**
@@ -107,7 +136,7 @@ function deservesError(slot: usize, type: u32): bool {
  * The source is the address that the packet was for when that is ours, else ours towards its sender.
  */
 export function complain(slot: usize, type: u32, code: u32, info: u32): void {
-  if (!deservesError(slot, type)) return;
+  if (!deservesError(slot, type, code)) return;
   const family = <u32>load<u8>(slot, Slot.FAMILY);
   const reply = newPacket(family, slot);
   if (reply === 0) return;
@@ -249,10 +278,15 @@ function answerInPlace(slot: usize, verdictIfSent: i32): i32 {
   return verdict === Verdict.FORWARD ? verdictIfSent : verdict;
 }
 
-/** RST for a TCP segment that nothing takes (RFC 9293, 3.5.2). */
+/** RST for a TCP segment that nothing takes (RFC 9293, 3.5.2), as often as the setting reset_rate lets. */
 export function reset(slot: usize): i32 {
   const reason = resetRefusal(slot);
   if (reason !== 0) return drop(slot, reason);
+  const rate = setting(Setting.RESET_RATE);
+  if (rate !== 0) {
+    if (!hasToken(RESETS, rate)) return drop(slot, Reason.RATE_LIMITED);
+    takeToken(RESETS);
+  }
   return finishSegment(slot, answerReset(slot, slot));
 }
 
@@ -279,7 +313,7 @@ function answerReset(slot: usize, about: usize): usize {
 
 /** The same, the segment itself staying the caller's; only as often as ICMP errors are sent. */
 export function resetApart(slot: usize): void {
-  if (resetRefusal(slot) !== 0 || !mayComplain()) return;
+  if (resetRefusal(slot) !== 0 || !mayComplain(LIMIT)) return;
   const ip = <usize>load<u32>(slot, Slot.IP);
   const tcp = <usize>load<u32>(slot, Slot.TRANSPORT);
   const reply = newPacket(<u32>load<u8>(slot, Slot.FAMILY), slot);

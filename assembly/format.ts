@@ -1,12 +1,16 @@
 /** The first writing of the memory: free lists, defaults. */
+import { fillAnswers } from "./answer";
 import * as Memory from "./layout/memory";
 import * as Service from "./layout/service";
 import * as Setting from "./layout/setting";
 import { initFragments } from "./reassembly";
+import { fillBucket } from "./table/bucket";
 import { startWheel } from "./table/connection";
 import { now, setSetting, setWord, word } from "./table/memory";
 import { initSlots } from "./table/slot";
 
+/** RST a second until the setting says otherwise. */
+const RESETS: u32 = 20_000;
 const MINUTE: u32 = 60 * Memory.TICKS_PER_SECOND;
 
 function defaults(): void {
@@ -28,10 +32,13 @@ function defaults(): void {
   setSetting(Setting.NEIGHBOUR_QUEUE, 101);
   setSetting(Setting.KERNEL_QUIRKS, 1);
   setSetting(Setting.ANNOUNCE, 1);
+  setSetting(Setting.RESET_RATE, RESETS);
 }
 
 export function format(): void {
   defaults();
+  fillAnswers();
+  fillBucket(Memory.LAYOUT_BASE + Memory.RESET_BUCKET, RESETS);
   initSlots();
   initFragments();
   const services = word(Memory.SERVICES_CAPACITY);

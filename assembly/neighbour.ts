@@ -96,6 +96,7 @@ function reclaim(): usize {
       (state === Neighbour.STATE_STALE && idle)
     ) {
       forgetNeighbour(entry);
+      count(Counters.NEIGHBOURS_EVICTED, 1);
       break;
     }
   }
@@ -122,6 +123,8 @@ export function ensureNeighbour(port: usize, family: u32, address: usize): usize
   store<u8>(entry, <u8>family, Neighbour.FAMILY);
   store<u32>(entry, <u32>port, Neighbour.PORT);
   store<u32>(entry, now() - LOCK_TIME - 1, Neighbour.SINCE);
+  // Whoever is only heard of was used by nobody, whatever the clock says.
+  store<u32>(entry, now() - DELAY - 1, Neighbour.USED);
   copy16(entry + Neighbour.ADDRESS, address);
   const head = bucket(port, address);
   store<u32>(entry, load<u32>(head), Neighbour.NEXT);

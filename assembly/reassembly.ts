@@ -6,11 +6,12 @@
  * costs one slot, and their number is that of the fragments region. When it is full, or one source has more than
  * SOURCE_MAX, the oldest of them goes.
  */
+import * as Counters from "./layout/counters";
 import * as Fragment from "./layout/fragment";
 import * as Memory from "./layout/memory";
 import * as Reason from "./layout/reason";
 import * as Slot from "./layout/slot";
-import { now, reached, setWord, word } from "./table/memory";
+import { count, now, reached, setWord, word } from "./table/memory";
 import { giveSlot } from "./table/slot";
 import { countBits, setBits } from "./wire/bitmap";
 import { copy16, load16, store16 } from "./wire/bytes";
@@ -448,18 +449,17 @@ function begin(slot: usize, ip: usize, isV6: bool, hash: u32, source: u32, id: u
     store<u32>(kept, load<u32>(ip, Ipv4.DESTINATION), 16);
   }
   memory.fill(slot + Fragment.RECEIVED_MAP, 0, 2 * Fragment.MAP_SIZE);
-  const count = word(Memory.FRAGMENT_COUNT);
+  const unfinished = word(Memory.FRAGMENT_COUNT);
   const ends = expiry(record);
-  if (count === 0 || !reached(ends, word(Memory.FRAGMENT_DUE))) setWord(Memory.FRAGMENT_DUE, ends);
-  setWord(Memory.FRAGMENT_COUNT, count + 1);
+  if (unfinished === 0 || !reached(ends, word(Memory.FRAGMENT_DUE))) setWord(Memory.FRAGMENT_DUE, ends);
+  setWord(Memory.FRAGMENT_COUNT, unfinished + 1);
   return record;
 }
 
 /** Ends the oldest packet of this source if it has its share, else the oldest one of all if the region is full. */
 function makeRoom(source: u32): void {
-  const count = word(Memory.FRAGMENT_COUNT);
   const full = word(Memory.FREE_FRAGMENT) === 0;
-  if (!full && count < <u32>Fragment.SOURCE_MAX) return;
+  if (!full && word(Memory.FRAGMENT_COUNT) < <u32>Fragment.SOURCE_MAX) return;
   const base = <usize>word(Memory.FRAGMENTS_BASE);
   const capacity = word(Memory.FRAGMENTS_CAPACITY);
   let oldest: usize = 0;
@@ -473,8 +473,10 @@ function makeRoom(source: u32): void {
     ofSource++;
     if (oldestOfSource === 0 || isOlder(record, oldestOfSource)) oldestOfSource = record;
   }
-  if (ofSource >= <u32>Fragment.SOURCE_MAX) free(oldestOfSource);
-  else if (full && oldest !== 0) free(oldest);
+  const victim: usize = ofSource >= <u32>Fragment.SOURCE_MAX ? oldestOfSource : full ? oldest : 0;
+  if (victim === 0) return;
+  free(victim);
+  count(Counters.FRAGMENTS_EVICTED, 1);
 }
 
 function isOlder(a: usize, b: usize): bool {

@@ -21,4 +21,9 @@ export const PROXY_SERVER_REFUSED = 928;
 export const PROXY_SERVER_SILENT = 936;
 /** Neighbours whose MAC changed to another one. */
 export const NEIGHBOURS_CHANGED = 944;
+/** Neighbours that gave way to others in a full table, and unfinished packets that did. */
+export const NEIGHBOURS_EVICTED = 952;
+export const FRAGMENTS_EVICTED = 960;
+/** ICMP errors, and RST of limits, that were over the rate. */
+export const ERRORS_WITHHELD = 968;
 export const SIZE = 1024;

@@ -134,8 +134,6 @@ export const EXTENSION_COUNT = 640;
 export const TUNNEL_SERVER_COUNT = 644;
 export const UNAVAILABLE_COUNT = 648;
 export const EVICT_CURSOR = 652;
-export const ICMP_TOKENS = 656;
-export const ICMP_TOKENS_TICK = 660;
 
 /** The core's lock: 0 free, else 1 + holder; and who waits. Each on a cache line of its own. */
 export const LOCK = 1024;
@@ -236,6 +234,9 @@ export const SOURCES_BASE = 240;
 export const SOURCES_CAPACITY = 244;
 /** Options of the TCP header that was read last (wire/tcp-options). */
 export const TCP_OPTIONS = 2832;
-/** Key and text (24 bytes) of the hash that sources are known by. */
+/** Key and text (40 bytes) of the hash that sources are known by. */
 export const SOURCE_KEY = 2864;
 export const SOURCE_TEXT = 2880;
+/** What is left of the rates of ICMP errors, four kinds of 8 bytes each (answer.ts), and of RST (table/bucket). */
+export const ERROR_BUCKETS = 3200;
+export const RESET_BUCKET = 3232;

@@ -41,7 +41,7 @@ export const TIMEOUT_TCP = 32;
 export const TIMEOUT_TCP_FIN = 33;
 export const TIMEOUT_UDP = 34;
 export const COUNT = 64;
-/** wlvs' own: ICMP errors that the director sends per second at most; 0: no limit (net.ipv4.icmp_ratelimit). */
+/** wlvs' own: ICMP errors of each kind that the director sends per second at most; 0: no limit (net.ipv4.icmp_ratelimit). */
 export const ICMP_RATE = 40;
 /** wlvs' own: how many frames may wait for one neighbour. */
 export const NEIGHBOUR_QUEUE = 41;
@@ -59,5 +59,7 @@ export const SYN_PROXY = 52;
 export const SYN_PROXY_THRESHOLD = 53;
 /** wlvs' own: seconds that a UDP connection lives that no server has answered; 0: as long as any other. */
 export const UDP_UNANSWERED = 54;
+/** wlvs' own: RST a second, at most, for segments that belong to nothing here; 0: no limit. */
+export const RESET_RATE = 56;
 /** wlvs' own: whether clients over a limit are told (RST, ICMP), as far as ICMP_RATE lets; else silence. */
 export const LIMIT_ANSWER = 55;

@@ -94,6 +94,11 @@ export interface CounterInfo {
   /** Handshakes of the SYN proxy: SYN answered, cookies that came back, others, and what the servers said. */
   readonly synProxy: Readonly<Record<"answered" | "accepted" | "invalid" | "spliced" | "refused" | "silent", number>>;
   readonly neighboursChanged: number;
+  /** What gave way to others in full tables: neighbours, packets in fragments. */
+  readonly neighboursEvicted: number;
+  readonly fragmentsEvicted: number;
+  /** ICMP errors and RST of limits that were over the rate. RST of others are dropped for `rate-limited`. */
+  readonly errorsWithheld: number;
   readonly traps: number;
   /** By name in lower case: forward, local, consumed, drop. */
   readonly verdicts: Readonly<Record<string, number>>;

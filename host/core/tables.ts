@@ -139,6 +139,11 @@ export interface CoreCounters {
   readonly synProxy: Readonly<Record<"answered" | "accepted" | "invalid" | "spliced" | "refused" | "silent", number>>;
   /** Neighbours that took another MAC. */
   readonly neighboursChanged: number;
+  /** What gave way to others in full tables: neighbours, packets in fragments. */
+  readonly neighboursEvicted: number;
+  readonly fragmentsEvicted: number;
+  /** ICMP errors and RST of limits that were over the rate. RST of others are dropped for `rate-limited`. */
+  readonly errorsWithheld: number;
   /** By verdict and by reason, names in lower case with dashes. */
   readonly verdicts: Readonly<Record<string, number>>;
   readonly reasons: Readonly<Record<string, number>>;
@@ -560,6 +565,9 @@ export class Tables {
         silent: this.u64(at + Counters.PROXY_SERVER_SILENT),
       },
       neighboursChanged: this.u64(at + Counters.NEIGHBOURS_CHANGED),
+      neighboursEvicted: this.u64(at + Counters.NEIGHBOURS_EVICTED),
+      fragmentsEvicted: this.u64(at + Counters.FRAGMENTS_EVICTED),
+      errorsWithheld: this.u64(at + Counters.ERRORS_WITHHELD),
       verdicts: named(Counters.VERDICTS, VERDICT_NAMES),
       reasons: named(Counters.REASONS, REASON_NAMES),
     };

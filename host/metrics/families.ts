@@ -19,6 +19,9 @@ export const FAMILIES = {
   wlvs_drops_total: ["counter", "Frames that were dropped, by reason."],
   wlvs_evictions_total: ["counter", "Connections that made room for others in a full table."],
   wlvs_neighbours_changed_total: ["counter", "Neighbours that took another MAC."],
+  wlvs_neighbours_evicted_total: ["counter", "Neighbours that gave way to others in a full table."],
+  wlvs_fragments_evicted_total: ["counter", "Packets in fragments that gave way to others before they were whole."],
+  wlvs_errors_withheld_total: ["counter", "ICMP errors, and RST of limits, that were over the rate of answers."],
   wlvs_syn_cookies_sent_total: ["counter", "SYN that the SYN proxy answered with a cookie."],
   wlvs_syn_cookies_received_total: ["counter", "Segments that were to bring a cookie back: valid or invalid."],
   wlvs_syn_proxy_handshakes_total: [

@@ -99,6 +99,9 @@ function addTotals(text: Text, source: MetricsSource): void {
   text.add("wlvs_frames_generated_total", "", counters.generated);
   text.add("wlvs_evictions_total", "", counters.evictions);
   text.add("wlvs_neighbours_changed_total", "", counters.neighboursChanged);
+  text.add("wlvs_neighbours_evicted_total", "", counters.neighboursEvicted);
+  text.add("wlvs_fragments_evicted_total", "", counters.fragmentsEvicted);
+  text.add("wlvs_errors_withheld_total", "", counters.errorsWithheld);
   const { answered, accepted, invalid, ...servers } = counters.synProxy;
   text.add("wlvs_syn_cookies_sent_total", "", answered);
   text.add("wlvs_syn_cookies_received_total", labels({ result: "valid" }), accepted);

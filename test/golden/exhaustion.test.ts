@@ -4,7 +4,7 @@ import * as Memory from "../../assembly/layout/memory.js";
 import * as Neighbour from "../../assembly/layout/neighbour.js";
 import type { MemoryEngine } from "../../host/engine/memory-engine.js";
 import { createDirector, NET, server, service } from "../support/director.js";
-import { arp, ethernet, tcpPacket, udpPacket } from "../support/packets.js";
+import { arp, ethernet, FLAG, tcpPacket, udpPacket } from "../support/packets.js";
 
 const word = (engine: MemoryEngine, at: number) =>
   new DataView(engine.memory.buffer).getUint32(Memory.LAYOUT_BASE + at, true);
@@ -70,6 +70,63 @@ describe("neighbours", () => {
     expect(permanent.filter((state) => state === Neighbour.STATE_PERMANENT)).toHaveLength(5);
     engine.advanceTo(engine.clock.nowMs + 10_000);
     expect(word(engine, Memory.WAITING)).toBe(0);
+  });
+});
+
+describe("a storm of neighbours that are only heard of", () => {
+  it.each([1000, 0x80000000, 0xffff0000])("leaves room for those that are needed, at tick %i", (start) => {
+    const engine = createDirector({ capacities: { neighbours: 64 }, start });
+    const hear = (ip: string, mac: string) => {
+      const message = arp(1, { ip, mac }, { ip: NET.ext.ip, mac: "00:00:00:00:00:00" });
+      engine.inject("ext", ethernet("ff:ff:ff:ff:ff:ff", mac, message, 0x0806));
+      return engine.collect().length;
+    };
+    for (let n = 0; n < 500; n++) {
+      const host = `${1 + (n >> 7)}.${n & 127}`;
+      expect(hear(`10.9.${host}`, `02:00:00:00:0${1 + (n >> 7)}:${(16 + (n & 127)).toString(16)}`)).toBe(1);
+    }
+    expect(engine.ipvs.tables.counters().neighboursEvicted).toBeGreaterThan(400);
+    // A server that was not known yet is asked for, and what was to go to it goes.
+    const fresh = { ip: "192.168.2.201", mac: "02:00:00:00:02:c9" };
+    expect(send(engine, udpPacket(ends(fresh.ip)))).toBe(1);
+    engine.inject("int", ethernet(NET.int.mac, fresh.mac, arp(2, fresh, NET.int), 0x0806));
+    expect(engine.collect()).toHaveLength(1);
+  });
+});
+
+describe("answers", () => {
+  it("of one kind do not use up those of another", async () => {
+    const engine = createDirector({
+      interfaces: [
+        { name: "ext", mac: NET.ext.mac, addresses: [`${NET.ext.ip}/24`, `${NET.vip}/32`] },
+        { name: "int", mac: NET.int.mac, addresses: [`${NET.int.ip}/24`], mtu: 1280 },
+      ],
+    });
+    await engine.ipvs.addService(service(80, "rr", "udp"));
+    await engine.ipvs.addServer(service(80, "rr", "udp").id, server(NET.servers[0].ip, 80));
+    let told = 0;
+    for (let n = 0; n < 200; n++) told += send(engine, udpPacket(ends("192.168.2.50"), new Uint8Array(8), { ttl: 1 }));
+    expect(told).toBe(50);
+    expect(engine.ipvs.tables.counters().errorsWithheld).toBe(150);
+    // Path MTU discovery goes on.
+    expect(send(engine, udpPacket(ends(NET.vip), new Uint8Array(1400), { dontFragment: true }))).toBe(1);
+    expect(engine.ipvs.tables.counters().reasons["mtu-exceeded"]).toBe(1);
+  });
+
+  it("to segments that belong to nothing are bounded", () => {
+    const engine = createDirector();
+    engine.control.setting("reset_rate", "100");
+    engine.advanceTo(engine.clock.nowMs + 10_000);
+    let told = 0;
+    for (let n = 0; n < 300; n++) told += send(engine, tcpPacket(ends(NET.vip, 5000 + n), { flags: FLAG.ack }));
+    expect(told).toBe(100);
+    expect(engine.ipvs.tables.counters().reasons["rate-limited"]).toBe(200);
+    engine.advanceTo(engine.clock.nowMs + 500);
+    for (let n = 0; n < 300; n++) told += send(engine, tcpPacket(ends(NET.vip, 5000 + n), { flags: FLAG.ack }));
+    expect(told).toBe(150);
+    engine.control.setting("reset_rate", "0");
+    for (let n = 0; n < 300; n++) told += send(engine, tcpPacket(ends(NET.vip, 5000 + n), { flags: FLAG.ack }));
+    expect(told).toBe(450);
   });
 });
 
