@@ -5,6 +5,7 @@ import * as Memory from "./layout/memory";
 import * as Protocol from "./layout/protocol";
 import * as Reason from "./layout/reason";
 import * as Server from "./layout/server";
+import * as Service from "./layout/service";
 import * as Source from "./layout/source";
 import * as State from "./layout/state";
 import { control, release } from "./protocol/control";

@@ -22,6 +22,7 @@ export const SERVERS6 = ["2001:db8:2::128", "2001:db8:2::129"] as const;
 export const SERVICE_PORTS = [80, 443, 53] as const;
 export const PORTS = [80, 443, 53, 21, 8080, 1024, 40000, 40001, 40002, 0, 65535] as const;
 
+const EVERYBODY: readonly string[] = [...CLIENTS, ...SERVERS, ...VIRTUALS];
 /** Sources that no host may have: nothing is ever sent because of them. */
 const BAD_SOURCES = ["224.0.0.1", "239.255.255.250", "255.255.255.255", "127.0.0.1", "127.1.2.3"] as const;
 const ODD_DESTINATIONS = [
@@ -33,6 +34,17 @@ const ODD_DESTINATIONS = [
   "240.0.0.1",
 ] as const;
 
+const ANYWHERE: readonly string[] = [...CLIENTS, ...VIRTUALS, ...SERVERS, ...ODD_DESTINATIONS];
+const NEAR_SERVERS = SERVERS.slice(0, 3);
+/** What data are made of. */
+const FILLING = 0x61;
+
+/** A packet from the transport header on: its first bytes, and how many follow that are all alike. */
+interface Content {
+  readonly head: readonly number[];
+  readonly more: number;
+}
+
 export interface Frame {
   /** From the vnet_hdr on. */
   readonly bytes: Uint8Array;
@@ -42,20 +54,28 @@ export interface Frame {
   readonly silent: boolean;
 }
 
-function ipv4(text: string): number[] {
-  return text.split(".").map(Number);
+/** Of a few texts, again and again. */
+function remembered(parse: (text: string) => number[]): (text: string) => readonly number[] {
+  const known = new Map<string, readonly number[]>();
+  return (text) => {
+    let found = known.get(text);
+    if (found === undefined) known.set(text, (found = parse(text)));
+    return found;
+  };
 }
 
-function ipv6(text: string): number[] {
+const ipv4 = remembered((text) => text.split(".").map(Number));
+
+const ipv6 = remembered((text) => {
   const [head = "", tail = ""] = text.split("::");
   const groups = (half: string) => (half === "" ? [] : half.split(":").map((group) => Number.parseInt(group, 16)));
   const left = groups(head);
   const right = groups(tail);
   const all = [...left, ...new Array<number>(8 - left.length - right.length).fill(0), ...right];
   return all.flatMap((group) => [group >> 8, group & 255]);
-}
+});
 
-const mac = (text: string) => text.split(":").map((part) => Number.parseInt(part, 16));
+const mac = remembered((text) => text.split(":").map((part) => Number.parseInt(part, 16)));
 
 function sum(bytes: Uint8Array, from: number, to: number): number {
   let total = 0;
@@ -75,6 +95,7 @@ function put16(bytes: Uint8Array, at: number, value: number): void {
 }
 const get16 = (bytes: Uint8Array, at: number) => ((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0);
 
+const ICMP_TYPES = [8, 0, 13, 3, 5, 11, 12, 17] as const;
 const CHECK_AT: Readonly<Record<number, number>> = { 6: 16, 17: 6, 1: 2, 58: 2 };
 
 /** Makes the checksums of an untagged IP frame right, where its lengths allow. `partial`: as an offload leaves it. */
@@ -119,6 +140,30 @@ export function goldenFrames(folder: string): Uint8Array[] {
     }
   }
   return found;
+}
+
+/** Numbers of an answer to the segment that `frame` holds: it acknowledges all of it, and echoes its timestamp. */
+function agree(frame: Uint8Array, transport: number): void {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  const flags = frame[transport + 13]!;
+  const header = (frame[transport + 12]! >> 4) * 4;
+  const version = frame[VNET + 14]! >> 4;
+  const packetEnd = VNET + 14 + (version === 4 ? get16(frame, VNET + 16) : 40 + get16(frame, VNET + 18));
+  const data = Math.max(0, Math.min(frame.length, packetEnd) - transport - header);
+  const sequence = view.getUint32(transport + 4);
+  view.setUint32(transport + 4, view.getUint32(transport + 8));
+  view.setUint32(transport + 8, sequence + data + (flags & 1) + ((flags >> 1) & 1));
+  const end = Math.min(frame.length, transport + header);
+  for (let at = transport + 20; at < end && frame[at] !== 0; ) {
+    const length = frame[at] === 1 ? 1 : (frame[at + 1] ?? 0);
+    if (frame[at] === 8 && length === 10 && at + 10 <= end) {
+      const value = view.getUint32(at + 2);
+      view.setUint32(at + 2, view.getUint32(at + 6) + 1);
+      view.setUint32(at + 6, value);
+    }
+    if (length === 0) return;
+    at += length;
+  }
 }
 
 /** Fragments may be put together to a packet whose checksum nobody has seen. */
@@ -190,31 +235,31 @@ export class FrameMaker {
     return last === 0x85 ? 0 : last === 0x82 ? 1 : port;
   }
 
-  private ethernet(port: 0 | 1, type: number, payload: readonly number[]): Uint8Array {
+  /** `more` bytes follow the payload. */
+  private ethernet(port: 0 | 1, type: number, payload: readonly number[], more = 0): Uint8Array {
     const { random } = this;
     const to = random.chance(0.94)
       ? MACS[port]
       : random.pick(["ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "33:33:ff:00:01:33", "02:00:00:00:99:99"]);
-    const bytes = new Uint8Array(VNET + 14 + payload.length);
+    const bytes = new Uint8Array(VNET + 14 + payload.length + more);
     bytes.set(mac(to), VNET);
-    bytes.set(mac(`02:00:00:00:0${random.below(5)}:0${random.below(5)}`), VNET + 6);
+    bytes.set([2, 0, 0, 0, random.below(5), random.below(5)], VNET + 6);
     put16(bytes, VNET + 12, type);
     bytes.set(payload, VNET + 14);
+    bytes.fill(FILLING, VNET + 14 + payload.length);
     return bytes;
   }
 
   private pair(port: 0 | 1): readonly [string, string] {
     const { random } = this;
-    const all = [...CLIENTS, ...VIRTUALS, ...SERVERS, ...ODD_DESTINATIONS];
     // A few flows are met again and again: what is established takes other ways than what begins.
-    if (random.chance(0.4))
-      return port === 0 ? [CLIENTS[0], VIRTUALS[0]] : [random.pick(SERVERS.slice(0, 3)), CLIENTS[0]];
-    if (random.chance(0.1)) return [random.pick([...CLIENTS, ...SERVERS, ...VIRTUALS]), random.pick(all)];
+    if (random.chance(0.4)) return port === 0 ? [CLIENTS[0], VIRTUALS[0]] : [random.pick(NEAR_SERVERS), CLIENTS[0]];
+    if (random.chance(0.1)) return [random.pick(EVERYBODY), random.pick(ANYWHERE)];
     if (port === 0) return [random.pick(CLIENTS), random.pick(VIRTUALS)];
     return [random.pick(SERVERS), random.pick(CLIENTS)];
   }
 
-  private transport(protocol: number, port: 0 | 1): number[] {
+  private transport(protocol: number, port: 0 | 1): Content {
     const { random } = this;
     // Few ports on either side, so that flows go on; now and then any.
     const own = random.chance(0.9) ? 40000 + random.below(random.chance(0.5) ? 2 : 12) : random.pick(PORTS);
@@ -223,8 +268,9 @@ export class FrameMaker {
         ? SERVICE_PORTS[0]
         : random.pick(SERVICE_PORTS)
       : random.pick(PORTS);
-    const ports = (port === 0 ? [own, other] : [other, own]).flatMap((value) => [value >> 8, value & 255]);
-    const data = new Array<number>(random.chance(0.9) ? random.below(80) : random.below(1400)).fill(0x61);
+    const [from, to] = port === 0 ? [own, other] : [other, own];
+    const ports = [from >> 8, from & 255, to >> 8, to & 255];
+    const more = random.chance(0.9) ? random.below(80) : random.below(1400);
     switch (protocol) {
       case 6: {
         const options = random.chance(0.3) ? this.tcpOptions() : [];
@@ -232,41 +278,37 @@ export class FrameMaker {
           ? random.pick([0x02, 0x02, 0x02, 0x12, 0x10, 0x10, 0x10, 0x18, 0x18, 0x11, 0x04])
           : random.below(256);
         const sequence = [random.below(256), random.below(256), 0, 1, 0, 0, random.below(256), 1];
-        return [...ports, ...sequence, (5 + options.length / 4) << 4, flags, 0x20, 0, 0, 0, 0, 0, ...options, ...data];
+        const offset = (5 + options.length / 4) << 4;
+        return { head: [...ports, ...sequence, offset, flags, 0x20, 0, 0, 0, 0, 0, ...options], more };
       }
       case 17: {
-        const length = 8 + data.length;
-        return [...ports, length >> 8, length & 255, 0, 0, ...data];
+        const length = 8 + more;
+        return { head: [...ports, length >> 8, length & 255, 0, 0], more };
       }
       case 132:
-        return [
-          ...ports,
-          0,
-          0,
-          0,
-          1,
-          0,
-          0,
-          0,
-          0,
-          random.chance(0.6) ? 1 : random.below(15),
-          0,
-          0,
-          20,
-          ...new Array<number>(16).fill(0),
-          ...data,
-        ];
+        return {
+          head: [
+            ...ports,
+            ...[0, 0, 0, 1, 0, 0, 0, 0],
+            ...[random.chance(0.6) ? 1 : random.below(15), 0, 0, 20],
+            ...[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+          ],
+          more,
+        };
       case 1:
-        return [random.pick([8, 0, 13, 3, 5, 11, 12, 17]), random.below(5), 0, 0, 0, 1, 0, random.below(4), ...data];
+        return {
+          head: [random.pick(ICMP_TYPES), random.below(5), 0, 0, 0, 1, 0, random.below(4)],
+          more,
+        };
       case 58: {
         const type = random.pick([128, 129, 135, 136, 133, 134, 1, 2, 3, 4]);
         const target = ipv6(random.pick([...VIRTUALS6, ...SERVERS6, ...CLIENTS6]));
-        const body =
-          type === 135 || type === 136 ? [...target, random.pick([1, 2]), random.below(3), ...mac(OUTER_MAC)] : data;
-        return [type, random.below(3), 0, 0, 0x60, 0, 0, 0, ...body];
+        const head = [type, random.below(3), 0, 0, 0x60, 0, 0, 0];
+        if (type !== 135 && type !== 136) return { head, more };
+        return { head: [...head, ...target, random.pick([1, 2]), random.below(3), ...mac(OUTER_MAC)], more: 0 };
       }
       default:
-        return [...ports, ...data];
+        return { head: ports, more };
     }
   }
 
@@ -297,14 +339,14 @@ export class FrameMaker {
       : random.pick([4, 41, 47, 50, 51, 255, 0]);
     const options = random.chance(0.08) ? this.ipOptions() : [];
     const content = this.transport(protocol, port);
-    const length = 20 + options.length + content.length;
+    const length = 20 + options.length + content.head.length + content.more;
     let fragment = random.chance(0.7) ? 0x4000 : 0;
     if (random.chance(0.1)) fragment = (random.chance(0.6) ? 0x2000 : 0) | (random.chance(0.5) ? 0 : random.below(12));
     const id = random.below(6);
     const ttl = random.chance(0.95) ? 64 : random.below(3);
     const header = [0x45 + options.length / 4, random.chance(0.9) ? 0 : 2, length >> 8, length & 255, 0, id];
     header.push(fragment >> 8, fragment & 255, ttl, protocol, 0, 0, ...ipv4(source), ...ipv4(destination), ...options);
-    const bytes = this.ethernet(port, 0x0800, [...header, ...content]);
+    const bytes = this.ethernet(port, 0x0800, [...header, ...content.head], content.more);
     return this.offload(bytes, protocol, 20 + options.length, 4);
   }
 
@@ -329,7 +371,8 @@ export class FrameMaker {
     const source = random.pick(port === 0 ? CLIENTS6 : SERVERS6);
     const destination = random.pick(port === 0 ? [...VIRTUALS6, "ff02::1", "ff02::1:ff00:133"] : CLIENTS6);
     const protocol = random.pick([6, 6, 17, 58, 58, 132]);
-    let content = this.transport(protocol, port);
+    const { head, more } = this.transport(protocol, port);
+    let content = head;
     let next = protocol;
     while (random.chance(0.15)) {
       const extension = random.pick([0, 43, 44, 60, 51]);
@@ -342,8 +385,9 @@ export class FrameMaker {
       content = [...header, ...content];
       next = extension;
     }
-    const header = [0x60, 0, 0, 0, content.length >> 8, content.length & 255, next, random.chance(0.9) ? 64 : 255];
-    const bytes = this.ethernet(port, 0x86dd, [...header, ...ipv6(source), ...ipv6(destination), ...content]);
+    const length = content.length + more;
+    const header = [0x60, 0, 0, 0, length >> 8, length & 255, next, random.chance(0.9) ? 64 : 255];
+    const bytes = this.ethernet(port, 0x86dd, [...header, ...ipv6(source), ...ipv6(destination), ...content], more);
     return this.offload(bytes, protocol, 40, 6);
   }
 
@@ -380,31 +424,11 @@ export class FrameMaker {
 
   private arp(port: 0 | 1): Uint8Array {
     const { random } = this;
-    const sender = mac(`02:00:00:00:0${random.below(5)}:0${random.below(5)}`);
-    const [a, b] = [
-      random.pick([...CLIENTS, ...SERVERS, ...VIRTUALS]),
-      random.pick([...VIRTUALS, ...SERVERS, ...CLIENTS]),
-    ];
+    const sender = [2, 0, 0, 0, random.below(5), random.below(5)];
+    const [a, b] = [random.pick(EVERYBODY), random.pick(EVERYBODY)];
     const operation = random.chance(0.9) ? random.pick([1, 2]) : random.edge(16);
-    const payload = [
-      0,
-      1,
-      8,
-      0,
-      6,
-      4,
-      operation >> 8,
-      operation & 255,
-      ...sender,
-      ...ipv4(a),
-      0,
-      0,
-      0,
-      0,
-      0,
-      0,
-      ...ipv4(b),
-    ];
+    const head = [0, 1, 8, 0, 6, 4, operation >> 8, operation & 255];
+    const payload = [...head, ...sender, ...ipv4(a), 0, 0, 0, 0, 0, 0, ...ipv4(b)];
     return this.ethernet(port, 0x0806, payload);
   }
 
@@ -438,8 +462,14 @@ export class FrameMaker {
     } else swap(ip + 8, ip + 24, 16);
     swap(transport, transport + 2, 2);
     const protocol = frame[version === 4 ? ip + 9 : ip + 6];
-    if (protocol === 6 && transport + 20 <= frame.length)
-      frame[transport + 13] = random.pick([0x12, 0x10, 0x18, 0x11, 0x04, 0x14]);
+    if (protocol === 6 && transport + 20 <= frame.length) {
+      const flags = frame[transport + 13]!;
+      if (random.chance(0.7)) agree(frame, transport);
+      // A SYN is mostly taken, a SYN+ACK mostly confirmed: that is what handshakes consist of.
+      if ((flags & 0x12) === 0x12 && random.chance(0.6)) frame[transport + 13] = 0x10;
+      else if ((flags & 0x12) === 0x02 && random.chance(0.6)) frame[transport + 13] = 0x12;
+      else frame[transport + 13] = random.pick([0x12, 0x10, 0x18, 0x11, 0x04, 0x14]);
+    }
     if (protocol === 1 && transport < frame.length) frame[transport] = 0;
     if (random.chance(0.95)) seal(frame, (frame[0]! & 1) === 1);
     return frame;
@@ -468,13 +498,15 @@ export class FrameMaker {
     const content = [type, random.below(6), 0, 0, 0, 0, mtu >> 8, mtu & 255, ...inner];
     if (six) {
       const header = [0x60, 0, 0, 0, content.length >> 8, content.length & 255, 58, 64];
-      const to = random.chance(0.7) ? Array.from(about.subarray(VNET + 22, VNET + 38)) : ipv6(random.pick(VIRTUALS6));
+      const to = random.chance(0.7)
+        ? Array.from(about.subarray(VNET + 22, VNET + 38))
+        : [...ipv6(random.pick(VIRTUALS6))];
       while (to.length < 16) to.push(0);
       const bytes = this.ethernet(port, 0x86dd, [...header, ...ipv6(random.pick(SERVERS6)), ...to, ...content]);
       seal(bytes);
       return bytes;
     }
-    const to = random.chance(0.7) ? Array.from(about.subarray(VNET + 26, VNET + 30)) : ipv4(random.pick(VIRTUALS));
+    const to = random.chance(0.7) ? Array.from(about.subarray(VNET + 26, VNET + 30)) : [...ipv4(random.pick(VIRTUALS))];
     while (to.length < 4) to.push(0);
     const length = 20 + content.length;
     const header = [0x45, 0, length >> 8, length & 255, 0, 1, 0, 0, 64, 1, 0, 0, ...ipv4(source), ...to];

@@ -13,6 +13,8 @@ import * as Server from "../../assembly/layout/server.js";
 import * as Service from "../../assembly/layout/service.js";
 import * as Setting from "../../assembly/layout/setting.js";
 import * as Slot from "../../assembly/layout/slot.js";
+import * as Source from "../../assembly/layout/source.js";
+import * as Trace from "../../assembly/layout/trace.js";
 import * as Verdict from "../../assembly/layout/verdict.js";
 import * as Worker from "../../assembly/layout/worker.js";
 import { Control } from "../../host/core/control.js";
@@ -21,10 +23,13 @@ import { capacitiesOf, createMemory, type MemoryPlan, planMemory } from "../../h
 import {
   type ForwardingName,
   IpvsError,
+  type Limit,
   type ServerConfig,
   type ServiceConfig,
   type ServiceId,
 } from "../../host/ipvs/model.js";
+import { compileFilter, parseFilter } from "../../host/trace/filter.js";
+import { RecordReader } from "../../host/trace/record.js";
 import {
   CLIENTS,
   FrameMaker,
@@ -71,12 +76,20 @@ export interface ScenarioOptions {
 /** Bytes between two regions that nobody may touch. */
 const GAP = 4096;
 const CANARY = 0xa5;
+const CANARIES = Buffer.alloc(1 << 17, CANARY);
 /** Longer than any timeout that a scenario sets: everything has run out. */
 const LONG = 4 * 3600 * Memory.TICKS_PER_SECOND;
 /** How many small frames fit into a slot. */
 const PIECES_MOST = Slot.SIZE / (Slot.FRAME_AT + 64);
 const FORWARDINGS: readonly ForwardingName[] = ["nat", "nat", "nat", "dr", "tunnel", "local", "bypass", "fullnat"];
 const SCHEDULERS = Object.keys(Scheduler).map((name) => name.toLowerCase());
+const SYN_PROXIES = ["default", "off", "on", "on", "auto"] as const;
+const DEVICES = ["ext", "int"];
+const FILTERS = ["", "tcp", "new or made", "verdict drop", "in ext and port 80", "ip6 or reason no-server"].map(
+  (text) => compileFilter(parseFilter(text), DEVICES),
+);
+/** The parts of a trace's program that come out of the hands of its compiler are checked by the core, too. */
+const PROGRAM_MOST = 20;
 const SETTINGS = Object.entries(Setting).filter(([name]) => name !== "COUNT" && !name.startsWith("TIMEOUT_"));
 
 /** The plan with a gap before and after every region. */
@@ -111,6 +124,7 @@ export class Scenario {
   private readonly gaps: readonly (readonly [number, number])[];
   private readonly slots: { readonly base: number; readonly count: number };
   private readonly ports: number[] = [];
+  private readonly records: RecordReader;
   private readonly queue: number;
   private now: number;
   private framesIn = 0;
@@ -118,6 +132,9 @@ export class Scenario {
   private readonly counted = new Float64Array((Counters.STATS - Counters.VERDICTS) >>> 3);
   /** Every frame that comes in has right checksums: so has every one that goes out. */
   private readonly clean: boolean;
+  /** Whether services have SYN proxies and limits, and whether anything is traced: both keep frames off the fast path. */
+  private readonly guarded: boolean;
+  private readonly traced: boolean;
   private sent = 0;
   private changes = 0;
 
@@ -127,6 +144,8 @@ export class Scenario {
     this.random = new Random(seed);
     const { random } = this;
     this.clean = random.chance(0.3);
+    this.guarded = random.chance(0.5);
+    this.traced = random.chance(0.4);
     this.maker = new FrameMaker(random, golden, this.clean);
     const connections = random.pick([16, 200, 4096]);
     const { plan, gaps } = withGaps(
@@ -143,6 +162,8 @@ export class Scenario {
           routes: 32,
           addresses: 64,
           arena: random.pick([64 << 10, 4 << 20]),
+          sources: random.pick([16, 1024]),
+          trace: random.pick([100_000, 1 << 20]),
         }),
       ),
     );
@@ -160,6 +181,10 @@ export class Scenario {
     this.control.init();
     this.slots = { base: this.header(Memory.SLOTS_BASE), count: this.header(Memory.SLOTS_CAPACITY) };
     this.queue = this.header(Memory.WORKERS_BASE);
+    this.records = new RecordReader(
+      DEVICES.map((name) => ({ name, link: true })),
+      memory,
+    );
     this.setUp();
   }
 
@@ -177,6 +202,7 @@ export class Scenario {
       else if (kind < 97) this.change();
       else this.jump();
       if (this.step % 64 === 63) this.checkGaps();
+      if (this.random.chance(0.2)) this.drain();
       if (this.step % 32 === 31) this.options.onTables?.(this.memory);
       if (this.step % 16 === 15) this.checkCounters();
     }
@@ -262,6 +288,21 @@ export class Scenario {
       persistenceEngine: random.chance(0.05) ? "sip" : undefined,
       onePacket: random.chance(0.1),
       schedulerFlags: random.below(8),
+      ...this.guard(),
+    };
+  }
+
+  /** SYN proxy and limits: few enough that they are met. */
+  private guard(): Pick<ServiceConfig, "synProxy" | "limits"> {
+    const { random } = this;
+    if (!this.guarded) return {};
+    const limit = (): Limit => ({
+      ...(random.chance(0.5) && { connections: 1 + random.below(40) }),
+      ...(random.chance(0.5) && { rate: random.pick([1, 20, 10_000_000]) }),
+    });
+    return {
+      ...(random.chance(0.4) && { synProxy: random.pick(SYN_PROXIES) }),
+      ...(random.chance(0.2) && { limits: { ...limit(), ...(random.chance(0.6) && { perSource: limit() }) } }),
     };
   }
 
@@ -312,7 +353,7 @@ export class Scenario {
     this.changes++;
     const id = this.serviceId();
     const port = random.below(2);
-    switch (random.below(20)) {
+    switch (random.below(22)) {
       case 0:
       case 1:
       case 2:
@@ -361,7 +402,17 @@ export class Scenario {
       case 17:
         this.try(() => control.portMtu(this.ports[port]!, random.pick([68, 576, 1280, 1500, 9000, 65535])));
         break;
-      case 18: {
+      case 18:
+        if (this.traced) this.trace();
+        break;
+      case 19: {
+        const server = this.server(id.family);
+        const failure = random.pick([undefined, "keep", "reset", "reschedule"] as const);
+        if (random.chance(0.5)) this.try(() => control.serverEdit(id, { ...server, weight: 0 }, failure));
+        else this.try(() => control.serverRemove(id, server.id, failure));
+        break;
+      }
+      case 20: {
         const cidr = random.pick(["192.168.4.140/24", "192.168.2.131/32", "10.0.0.1/8", "2001:db8:4::140/64"]);
         this.try(() => (random.chance(0.6) ? control.addressAdd(cidr, port) : control.addressRemove(cidr, port)));
         break;
@@ -375,9 +426,57 @@ export class Scenario {
     must(core.layoutVersion() === Memory.LAYOUT_VERSION, () => "the version changed");
   }
 
+  /** A trace begins or ends; some of its programs no compiler would write. */
+  private trace(): void {
+    const { control, random } = this;
+    const number = random.below(Trace.TRACE_COUNT + 1);
+    switch (random.below(4)) {
+      case 0:
+        this.try(() => control.traceStop(number));
+        break;
+      case 1:
+        this.try(() => control.traceSample(random.below(4)));
+        break;
+      default: {
+        const program = random.pick(FILTERS).slice();
+        for (let n = random.chance(0.3) ? 1 + random.below(PROGRAM_MOST) : 0; n > 0; n--) {
+          if (program.length > 0) program[random.below(program.length)] = random.below(256);
+        }
+        const snap = random.pick([0, 64, 256, Slot.FRAME_MAX]);
+        this.try(() => control.traceStart(number, program, snap, random.pick([0, 0, 10, 1000])));
+      }
+    }
+  }
+
+  /** Reads what the core told of frames and connections, as a director's main thread does, or lets the ring fill. */
+  private drain(): void {
+    const base = this.header(Memory.TRACE_BASE);
+    const size = (this.header(Memory.TRACE_CAPACITY) - Trace.RING) & ~7;
+    const head = this.view.getUint32(base + Trace.HEAD, true);
+    let tail = this.view.getUint32(base + Trace.TAIL, true);
+    must(head < size && head % 8 === 0, () => `the ring's head is ${head} of ${size}`);
+    while (tail !== head) {
+      const at = base + Trace.RING + tail;
+      const length = this.view.getUint32(at + Trace.SIZE, true);
+      must(
+        length >= 8 && length % 8 === 0 && tail + length <= size,
+        () => `a record of ${length} at ${tail} of ${size}`,
+      );
+      const kind = this.bytes[at + Trace.KIND]!;
+      if (kind !== Trace.KIND_WRAP) {
+        must(length >= Trace.RECORD_SIZE && kind >= Trace.KIND_FRAME && kind <= Trace.KIND_CLOSE, () => `kind ${kind}`);
+        const record = this.bytes.slice(at, at + length);
+        if (kind !== Trace.KIND_FRAME) this.records.event(record, kind === Trace.KIND_OPEN ? "open" : "close", 0);
+        else if (this.random.chance(0.1)) this.records.frame(record, Slot.FRAME_MAX, 0, 0);
+      }
+      tail = tail + length >= size ? 0 : tail + length;
+    }
+    this.view.setUint32(base + Trace.TAIL, tail, true);
+  }
+
   private jump(): void {
     const { random } = this;
-    const seconds = random.pick([1, 2, 5, 61, 130, 901, 4000]);
+    const seconds = random.pick([1, 1, 2, 2, 5, 5, 61, 61, 130, 130, 901, random.chance(0.3) ? 4000 : 300]);
     this.now = (this.now + seconds * Memory.TICKS_PER_SECOND) >>> 0;
     this.breath(0);
   }
@@ -577,8 +676,9 @@ export class Scenario {
     for (const [from, to] of this.gaps) {
       // Both ends of a gap of pages, all of a small one.
       const gap = Buffer.from(this.bytes.buffer, from, to - from);
+      if (gap.equals(CANARIES.subarray(0, gap.length))) continue;
       const odd = gap.findIndex((byte) => byte !== CANARY);
-      must(odd < 0, () => `byte ${from + odd}, outside of every region, was written`);
+      must(false, () => `byte ${from + odd}, outside of every region, was written`);
     }
   }
 
@@ -589,7 +689,7 @@ export class Scenario {
       this.now = (this.now + Memory.TICKS_PER_SECOND) >>> 0;
       this.turn(0);
     }
-    for (let n = 0; n < 64; n++) {
+    for (let n = 0; n < 64 && !this.isEmpty(); n++) {
       this.now = (this.now + LONG / 64) >>> 0;
       this.turn(0);
       this.turn(0);
@@ -607,6 +707,11 @@ export class Scenario {
     this.checkConnections();
   }
 
+  /** No connection, no packet in pieces and no frame that waits are left: no more time need pass. */
+  private isEmpty(): boolean {
+    return [Memory.CONNECTION_COUNT, Memory.FRAGMENT_COUNT, Memory.WAITING].every((word) => this.header(word) === 0);
+  }
+
   private checkConnections(): void {
     const base = this.header(Memory.CONNECTIONS_BASE);
     let used = 0;
@@ -618,6 +723,11 @@ export class Scenario {
     must(used === counted, () => `${used} connections, ${counted} counted`);
     must(used === 0, () => `${used} connections never ended`);
     must(this.header(Memory.EXTENSION_COUNT) === 0, () => `${this.header(Memory.EXTENSION_COUNT)} extensions are lost`);
+    const sources = this.header(Memory.SOURCES_BASE);
+    for (let at = 0; at < this.header(Memory.SOURCES_CAPACITY); at++) {
+      const left = this.view.getUint32(sources + at * Source.SIZE + Source.CONNECTIONS, true);
+      must(left === 0, () => `a source without connections counts ${left}`);
+    }
     const index = this.header(Memory.INDEX_BASE);
     for (let line = 0; line < this.header(Memory.INDEX_CAPACITY); line++) {
       for (let at = 0; at < 14; at++) {
@@ -625,6 +735,8 @@ export class Scenario {
       }
     }
     for (let s = this.header(Memory.SERVICES_HEAD); s !== 0; s = this.view.getUint32(s + Service.NEXT, true)) {
+      const halfOpen = this.view.getUint32(s + Service.EMBRYONIC, true);
+      must(halfOpen === 0, () => `a service without connections counts ${halfOpen} half-open ones`);
       for (
         let r = this.view.getUint32(s + Service.SERVERS_HEAD, true);
         r !== 0;

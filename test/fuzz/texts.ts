@@ -19,6 +19,8 @@ import { formatRules } from "../../host/ipvs/save.js";
 import { parseMarks } from "../../host/marks/parse.js";
 import { emptyRuleset } from "../../host/marks/ruleset.js";
 import { MarksError } from "../../host/marks/tokens.js";
+import { pcapng, readCapture, vnetComment } from "../../host/port/pcap.js";
+import { compileFilter, FilterError, parseFilter } from "../../host/trace/filter.js";
 import { FakeInfo } from "../control/fake.js";
 import { createDirector } from "../support/director.js";
 import { mutate, shrink, vocabulary } from "./mutate.js";
@@ -222,6 +224,74 @@ function keepalived(): Target {
   };
 }
 
+const DEVICES = ["ext0", "int0"];
+
+function filters(): Target {
+  return {
+    name: "filter",
+    seeds: strings("test/trace/filter.test.ts", " ").filter((text) => !/[^ -~]/.test(text)),
+    take: async (text) => {
+      try {
+        const program = compileFilter(parseFilter(text), DEVICES);
+        must(program.length % 32 === 0, () => `a program of ${program.length} bytes`);
+        return true;
+      } catch (error) {
+        if (!(error instanceof FilterError)) throw error;
+        readable(error.message);
+        must(error.at >= 0 && error.at <= text.length, () => `character ${error.at} of ${text.length}`);
+        return false;
+      }
+    },
+  };
+}
+
+/** Captures as text: a byte a character. */
+function captures(): Target {
+  const text = (...blocks: readonly Uint8Array[]) => Buffer.concat(blocks).toString("latin1");
+  const frame = Uint8Array.from({ length: 61 }, (_, n) => n);
+  const packet = (more: object) =>
+    pcapng.packet({ interface: 0, time: 1_700_000_000_123_456_789n, frame, length: 61, comments: [], ...more });
+  const section = pcapng.section("wlvs test", ["a comment", "wlvs seed=1 next-id=2 epoch=3"]);
+  const ethernet = pcapng.interface({ name: "ext0", link: "ethernet", mac: "02:00:00:00:00:01", snap: 0 });
+  const raw = pcapng.interface({ name: "lvs0", link: "raw", snap: 96 });
+  const pcap = (little: boolean) => {
+    const words = [0xa1b2c3d4, little ? 0x00040002 : 0x00020004, 0, 0, 65535, 1, 1700000000, 5, 61, 61];
+    const bytes = Buffer.alloc(words.length * 4);
+    for (const [at, word] of words.entries()) {
+      if (little) bytes.writeUInt32LE(word, at * 4);
+      else bytes.writeUInt32BE(word, at * 4);
+    }
+    return text(bytes, frame);
+  };
+  return {
+    name: "capture",
+    seeds: [
+      text(section, ethernet, raw, packet({ direction: "in" }), packet({ interface: 1, direction: "out" })),
+      text(section, ethernet, packet({ comments: ["x", vnetComment(new Uint8Array(12).fill(1))] }), section, raw),
+      text(section, ethernet, pcapng.statistics(0, 1_700_000_000_123_456_789n, 7), packet({ length: 1500 })),
+      pcap(true),
+      pcap(false),
+    ],
+    take: async (given) => {
+      const bytes = Buffer.from(given, "latin1");
+      try {
+        const { frames, interfaces } = readCapture(bytes, "x.pcapng");
+        for (const one of frames) {
+          must(one.interface >= 0 && one.interface < interfaces.length, () => `interface ${one.interface}`);
+          must(one.frame.length <= bytes.length, () => `a frame of ${one.frame.length} bytes`);
+        }
+        return true;
+      } catch (error) {
+        if (!(error instanceof LvsError)) throw error;
+        readable(error.message);
+        const at = Number(/^x\.pcapng, byte (\d+): /.exec(error.message)?.[1]);
+        must(at >= 0 && at <= bytes.length, () => `it says: ${error.message}`);
+        return false;
+      }
+    },
+  };
+}
+
 /** The tables as text: what must be the same before and after a refusal. */
 async function dump(ipvs: Ipvs): Promise<string> {
   return formatRules(await ipvs.services(), undefined, { complete: true }) + JSON.stringify(await ipvs.timeouts());
@@ -389,7 +459,7 @@ export async function fuzzTexts(options: {
   readonly progress?: (text: string) => void;
 }): Promise<TextReport> {
   const { seed, seconds, inputs = Number.POSITIVE_INFINITY, least = 0, progress } = options;
-  const targets = [rules(), marks(), configuration(), keepalived(), commands(), await api()];
+  const targets = [rules(), marks(), configuration(), keepalived(), filters(), captures(), commands(), await api()];
   const words = targets.map(({ seeds }) => vocabulary(seeds));
   const kinds: Record<string, { taken: number; refused: number }> = {};
   for (const { name } of targets) kinds[name] = { taken: 0, refused: 0 };
