@@ -4,6 +4,7 @@
 import { z } from "zod";
 import type { DaemonInfo, Ipvs, ServerConfig, ServerId, ServiceConfig, ServiceId, Timeouts } from "../ipvs/model.js";
 import { IpvsError, type IpvsStep } from "../ipvs/model.js";
+import { SNAP_DEFAULT, SNAP_READ_ONLY } from "../trace/tracer.js";
 import { CONNECTION_QUERY, parseConnectionQuery } from "./connection-query.js";
 import type { DirectorInfo, Settings } from "./director-info.js";
 import { parseServerKey, parseServiceKey, serverKey, serviceKey } from "./keys.js";
@@ -18,6 +19,8 @@ export interface Call {
   readonly body: unknown;
   /** It came over TCP. */
   readonly remote: boolean;
+  /** It came to where nothing may be changed. */
+  readonly readOnly: boolean;
   /** The reader has left. */
   readonly signal: AbortSignal;
 }
@@ -316,8 +319,10 @@ export const ROUTES: readonly Route[] = [
     asks: schema.traceQuery,
     response: schema.traceRecord,
     live: () => "application/x-ndjson",
-    handle: ({ info, query, remote, signal }) => {
-      const { filter, count, snap, rate, notices } = query as schema.TraceQuery;
+    handle: ({ info, query, remote, readOnly, signal }) => {
+      const { filter, count, snap: asked = SNAP_DEFAULT, rate, notices } = query as schema.TraceQuery;
+      // Headers, not what clients and servers say to each other.
+      const snap = readOnly ? Math.min(asked, SNAP_READ_ONLY) : asked;
       return info.tracer().trace({ filter, count, snap, rate, remote, notices: notices === 1 }, signal);
     },
   },
@@ -338,9 +343,9 @@ export const ROUTES: readonly Route[] = [
     asks: schema.eventsQuery,
     response: schema.connectionEvent,
     live: () => "application/x-ndjson",
-    handle: ({ info, query, signal }) => {
+    handle: ({ info, query, remote, signal }) => {
       const { sample, count } = query as schema.EventsQuery;
-      return info.tracer().events({ sample: sample ?? 1, count }, signal);
+      return info.tracer().events({ sample: sample ?? 1, count, remote }, signal);
     },
   },
   {

@@ -115,14 +115,16 @@ async function* watched(items: AsyncIterable<unknown>): AsyncGenerator<string | 
   for await (const item of items) yield item instanceof Uint8Array ? item : `${JSON.stringify(item)}\n`;
 }
 
-/** `remote`: over TCP. */
+/** `listen`: what is listened on over TCP. */
 function register(
   app: FastifyInstance,
   route: Route,
   { ipvs, info }: ControlServerOptions,
   live: Live,
-  remote: boolean,
+  listen: ListenOptions | undefined,
 ): void {
+  const remote = listen !== undefined;
+  const readOnly = remote && !listen.admin;
   app.route({
     method: route.method,
     url: route.path,
@@ -150,7 +152,7 @@ function register(
       }
       const gone = new AbortController();
       const params = request.params as Record<string, string>;
-      const result = await route.handle({ ipvs, info, params, query, body, remote, signal: gone.signal });
+      const result = await route.handle({ ipvs, info, params, query, body, remote, readOnly, signal: gone.signal });
       if (route.method !== "GET") live.changed();
       if (route.live) {
         // A reader may wait for as long as nothing happens.
@@ -283,7 +285,7 @@ function createApp(options: ControlServerOptions, live: Live, listen: ListenOpti
       }
     });
   }
-  for (const route of ROUTES) register(app, route, options, live, listen !== undefined);
+  for (const route of ROUTES) register(app, route, options, live, listen);
   const version = options.info.status().version;
   app.get("/v1/openapi.json", async () => openApi(version));
   serveLive(app, live, version, listen === undefined || listen.admin);

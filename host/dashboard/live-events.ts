@@ -3,7 +3,7 @@
  * events: `hello` once, `tables` at first and whenever a service or server comes, goes or is configured anew, `tick`
  * every second, with the counters. Who reads computes rates from counters; both come with the director's clock.
  */
-import type { CounterInfo, DirectorStatus, PortInfo, ServerHealth } from "../control/director-info.js";
+import type { CounterInfo, DirectorStatus, PortInfo, ServerHealth, WorkerInfo } from "../control/director-info.js";
 import type { ServerConfig, ServiceConfig } from "../ipvs/model.js";
 
 export interface LiveHello {
@@ -16,6 +16,9 @@ export interface LiveHello {
 
 /** Without what moves with every check. */
 export type LiveHealth = Pick<ServerHealth, "service" | "server" | "state" | "problem">;
+
+/** Without its histograms. */
+export type LiveWorker = Pick<WorkerInfo, "breaths" | "busy" | "framesIn">;
 
 /** The weight moves too often to be here (slow start): it is in the row. */
 export interface LiveServer extends Omit<ServerConfig, "weight"> {
@@ -52,6 +55,7 @@ export interface LiveTick {
   ];
   readonly counters: CounterInfo;
   readonly ports: readonly PortInfo[];
+  readonly workers: readonly LiveWorker[];
   /** Those that are not as the tick before said; all of them in the first tick after `tables`. */
   readonly rows: readonly LiveRow[];
   /** When it is not as the tick before said. */

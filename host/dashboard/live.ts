@@ -63,7 +63,7 @@ function isSame(row: LiveRow, before: LiveRow | undefined): boolean {
 
 export class Live {
   private readonly ipvs: Pick<Ipvs, "services" | "totals">;
-  private readonly info: Pick<DirectorInfo, "status" | "counters" | "ports" | "health">;
+  private readonly info: Pick<DirectorInfo, "status" | "counters" | "ports" | "health" | "workers">;
   private readonly viewers = new Set<Viewer>();
   private timer: NodeJS.Timeout | undefined;
   private lastAt = 0;
@@ -164,6 +164,7 @@ export class Live {
       totals: numbers(totals),
       counters: { ...counters, reasons },
       ports: this.info.ports(),
+      workers: this.info.workers().map(({ breaths, busy, framesIn }) => ({ breaths, busy, framesIn })),
     };
     const isNew = outline !== this.outline;
     const all = () => outline + event("tick", { ...head, rows, health: found } satisfies LiveTick);

@@ -13,8 +13,8 @@ import { adviceFor, type Uplink, uplinks } from "./hypervisor.js";
 import { type Link, linksOf } from "./links.js";
 import { sysctl } from "./machine.js";
 
-/** A listing of more connections than this is cut: what is wrong shows in fewer. */
-const CONNECTIONS_MOST = 200_000;
+/** So many connections that wait for an answer are looked at: what is wrong shows in fewer. */
+const WAITING_MOST = 50_000;
 /** Asked by ARP, at most. */
 const VIPS_MOST = 64;
 const PROBE_MS = 700;
@@ -95,10 +95,8 @@ function directorBeside(ports: readonly PortInfo[], server: string): string | un
 
 async function unanswered(director: RemoteIpvs, ports: readonly PortInfo[]): Promise<Map<string, Waiting>> {
   const waiting = new Map<string, Waiting>();
-  let seen = 0;
-  for await (const connection of director.connections()) {
-    if (++seen > CONNECTIONS_MOST) break;
-    if (connection.template || connection.state !== UNANSWERED) continue;
+  for await (const connection of director.connections({ state: UNANSWERED, limit: WAITING_MOST })) {
+    if (connection.template) continue;
     const key = serverKeyOf(connection.server, connection.serverPort);
     let one = waiting.get(key);
     if (one === undefined) waiting.set(key, (one = { count: 0, beside: 0, clients: new Set() }));

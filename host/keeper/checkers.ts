@@ -23,6 +23,8 @@ interface Place {
   child: ChildProcess | undefined;
   icmp: ToChecker["icmp"];
   restart: NodeJS.Timeout | undefined;
+  /** Why it could not be started, as it was said. */
+  trouble: string | undefined;
 }
 
 export class CheckerProcesses {
@@ -52,7 +54,13 @@ export class CheckerProcesses {
       end(place);
     }
     for (const [netns, own] of wanted) {
-      const place = this.places.get(netns) ?? { targets: own, child: undefined, icmp: [], restart: undefined };
+      const place = this.places.get(netns) ?? {
+        targets: own,
+        child: undefined,
+        icmp: [],
+        restart: undefined,
+        trouble: undefined,
+      };
       this.places.set(netns, place);
       place.targets = own;
       if (place.child === undefined) this.start(netns, place);
@@ -74,10 +82,16 @@ export class CheckerProcesses {
     try {
       place.child = inNamespace(netns === "" ? undefined : netns, () => this.spawn(place));
     } catch (error) {
-      this.log.error({ event: "checks.failed", netns }, `servers are not checked: ${oneLine(error)}`);
+      const reason = oneLine(error);
+      // Tried every second, said once.
+      if (place.trouble !== reason) {
+        this.log.error({ event: "checks.failed", netns }, `servers are not checked: ${reason}; trying again`);
+      }
+      place.trouble = reason;
       this.later(netns, place);
       return;
     }
+    place.trouble = undefined;
     const { child } = place;
     const ended = (reason: string) => {
       if (place.child !== child) return;

@@ -3,6 +3,7 @@
  * without privileges, hands it the descriptors, starts it again when it dies, and takes everything away at the end.
  */
 import type { ChildProcess } from "node:child_process";
+import { resolve } from "node:path";
 import type { MarksSpec, RunConfig } from "../config/config.js";
 import { readMarks } from "../config/rules.js";
 import { LvsError, oneLine, usage } from "../errors.js";
@@ -114,11 +115,14 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
 }
 
 /** A file that was written anew is applied, unless there is nothing in it: nobody means that by an empty file. */
-function watchFile({ file, watch }: RunConfig, log: Logger, supervisor: Supervisor): FileWatch | undefined {
+function watchFile({ file, marks, watch }: RunConfig, log: Logger, supervisor: Supervisor): FileWatch | undefined {
   if (file === undefined || watch === false) return undefined;
-  return new FileWatch(file, log, (text) => {
-    if (text === undefined) supervisor.refuse(`${file} is not there any more, or cannot be read`);
-    else if (text.trim() === "") supervisor.refuse(`${file} is empty`);
+  const paths = [file, ...(marks !== undefined && marks.file !== "-" ? [resolve(marks.file)] : [])];
+  return new FileWatch(paths, log, (texts) => {
+    const missing = texts.indexOf(undefined);
+    const empty = texts.findIndex((text) => text?.trim() === "");
+    if (missing >= 0) supervisor.refuse(`${paths[missing]} is not there any more, or cannot be read`);
+    else if (empty >= 0) supervisor.refuse(`${paths[empty]} is empty`);
     else void supervisor.readAgain();
   });
 }

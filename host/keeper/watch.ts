@@ -1,9 +1,9 @@
 /**
- * A file that is to be read again when it was changed: in place, by a rename over it (editors, `wlvs save`), or by a link
+ * Files that are to be read again when one was changed: in place, by a rename over it (editors, `wlvs save`), or by a link
  * that leads elsewhere (configuration volumes of containers). The folders are watched, because the file itself may be
- * another one every time.
+ * another one every time; a folder that went away is looked for until it is back.
  */
-import { type FSWatcher, readFileSync, realpathSync, watch } from "node:fs";
+import { type FSWatcher, readFileSync, realpathSync, statSync, watch } from "node:fs";
 import { dirname } from "node:path";
 import { oneLine } from "../errors.js";
 import type { Logger } from "../log.js";
@@ -12,29 +12,33 @@ import type { Logger } from "../log.js";
 const QUIET_MS = 250;
 /** Or so long after the first change, should it never be quiet. */
 const LONGEST_MS = 2000;
+/** How often a folder that is not there is looked for. */
+const AGAIN_MS = 2000;
 
 export class FileWatch {
-  private readonly path: string;
-  private readonly changed: (text: string | undefined) => void;
+  private readonly paths: readonly string[];
+  private readonly changed: (texts: ReadonlyArray<string | undefined>) => void;
   private readonly log: Logger;
   private watchers: FSWatcher[] = [];
+  /** What is watched, by name and inode. */
   private folders = "";
+  private refused = "";
   private timer: NodeJS.Timeout | undefined;
   private since = 0;
-  private text: string | undefined;
+  private texts: ReadonlyArray<string | undefined>;
 
-  /** `changed` is called with what the file holds now, undefined: it is not there. */
-  constructor(path: string, log: Logger, changed: (text: string | undefined) => void) {
-    this.path = path;
+  /** `changed` is called with what the files hold now, undefined: it is not there. */
+  constructor(paths: readonly string[], log: Logger, changed: (texts: ReadonlyArray<string | undefined>) => void) {
+    this.paths = paths;
     this.log = log;
     this.changed = changed;
-    this.text = read(path);
+    this.texts = paths.map(read);
     this.follow();
   }
 
-  /** Somebody else has read the file: what it holds now is no change. */
+  /** Somebody else has read the files: what they hold now is no change. */
   refresh(): void {
-    this.text = read(this.path);
+    this.texts = this.paths.map(read);
   }
 
   close(): void {
@@ -42,18 +46,22 @@ export class FileWatch {
     for (const watcher of this.watchers.splice(0)) watcher.close();
   }
 
-  /** Watches the folder that the name is in, and the one that the file really is in. */
+  /** Watches the folders that the names are in, and those that the files really are in. */
   private follow(): void {
-    const folders = new Set([dirname(this.path)]);
-    try {
-      folders.add(dirname(realpathSync(this.path)));
-    } catch {
-      // Not there for the moment.
+    const folders = new Set<string>();
+    for (const path of this.paths) {
+      folders.add(dirname(path));
+      try {
+        folders.add(dirname(realpathSync(path)));
+      } catch {
+        // Not there for the moment.
+      }
     }
-    const wanted = [...folders].join("\n");
-    if (wanted === this.folders) return;
+    // A folder of the same name may be another one.
+    const found = [...folders].map((folder) => `${folder} ${inode(folder)}`).join("\n");
+    if (found === this.folders) return;
     for (const watcher of this.watchers.splice(0)) watcher.close();
-    this.folders = wanted;
+    this.folders = found;
     for (const folder of folders) {
       try {
         const watcher = watch(folder, { persistent: false }, () => this.later());
@@ -63,9 +71,14 @@ export class FileWatch {
         this.refuse(folder, error);
       }
     }
+    if (this.watchers.length === folders.size) this.refused = "";
   }
 
   private refuse(folder: string, error: unknown): void {
+    this.folders = "";
+    this.timer ??= setTimeout(() => this.look(), AGAIN_MS).unref();
+    if (this.refused === folder) return;
+    this.refused = folder;
     const hint = "changes of the configuration are read at SIGHUP and 'wlvs reload'";
     this.log.warn({ event: "config.unwatched" }, `cannot watch ${folder}: ${oneLine(error)}; ${hint}`);
   }
@@ -80,11 +93,15 @@ export class FileWatch {
   private look(): void {
     this.timer = undefined;
     this.follow();
-    const text = read(this.path);
-    if (text === this.text) return;
-    this.text = text;
-    this.changed(text);
+    const texts = this.paths.map(read);
+    if (texts.every((text, at) => text === this.texts[at])) return;
+    this.texts = texts;
+    this.changed(texts);
   }
+}
+
+function inode(folder: string): number {
+  return statSync(folder, { throwIfNoEntry: false })?.ino ?? 0;
 }
 
 function read(path: string): string | undefined {

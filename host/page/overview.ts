@@ -135,6 +135,21 @@ export class Overview {
       setText(cells[3]!.children[1]!, bits(rate?.bitsOut ?? 0));
       setText(cells[4]!, whole(port.dropsOut));
     }
+    const workers = byId<HTMLTableElement>("workers-table");
+    const workerRows = sized(workers.tBodies[0]!, tick.workers.length, () =>
+      h("tr", {}, h("th", { scope: "row" }), ...["load", "n", "n"].map((kind) => h("td", { class: kind }))),
+    );
+    for (const [at, worker] of tick.workers.entries()) {
+      const { busy, frames } = this.store.workerRates[at] ?? { busy: 0, frames: 0 };
+      const { cells } = workerRows[at]!;
+      setText(cells[0]!, `${at}`);
+      const load = cells[1]!.firstElementChild ?? cells[1]!.appendChild(h("meter", { min: "0", max: "1" }));
+      (load as HTMLMeterElement).value = busy;
+      load.setAttribute("aria-label", `load of worker ${at}`);
+      setText(cells[2]!, `${(busy * 100).toFixed(1)} %`);
+      setText(cells[3]!, `${count(frames)}/s`);
+      workerRows[at]!.title = `${whole(worker.breaths)} breaths, ${whole(worker.framesIn)} frames`;
+    }
     const { status, counters } = tick;
     const { used, capacity } = status.connections;
     const pairs: Array<readonly [string, string]> = [

@@ -62,6 +62,8 @@ export class Store {
   /** Per second, of the whole. */
   totalRates = [0, 0, 0, 0, 0];
   dropRates = new Map<string, number>();
+  /** Of each worker: the part of its time that breaths took, and its frames a second. */
+  workerRates: Array<{ busy: number; frames: number }> = [];
   portRates = new Map<string, { in: number; out: number; bitsIn: number; bitsOut: number }>();
   readonly total = new History(WIDTH);
   readonly drops = new History(CHARTED_REASONS + 1);
@@ -200,6 +202,10 @@ export class Store {
         ];
       }),
     );
+    this.workerRates = tick.workers.map(({ busy, framesIn }, at) => ({
+      busy: Math.min(1, rate(busy, last.workers[at]?.busy)),
+      frames: rate(framesIn, last.workers[at]?.framesIn),
+    }));
     this.record(tick.time / 1000);
   }
 

@@ -113,7 +113,7 @@ export interface TraceSource {
   ): AsyncIterable<TraceRecord | TraceNotice>;
   /** Of one in `sample` new connections. Throws an IpvsError, EBUSY. */
   events(
-    options: { readonly sample: number; readonly count?: number | undefined },
+    options: { readonly sample: number; readonly count?: number | undefined; readonly remote?: boolean | undefined },
     signal: AbortSignal,
   ): AsyncIterable<ConnectionEvent>;
   /** As it is now: asked for before a trace begins. */

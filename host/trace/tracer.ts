@@ -17,6 +17,8 @@ import type {
 import { type PortNames, type RawRecord, RecordReader } from "./record.js";
 
 export const SNAP_DEFAULT = 256;
+/** For those who may only read over TCP: headers with their options, under one more header of a tunnel. */
+export const SNAP_READ_ONLY = 128;
 export const SNAP_MOST = Slot.FRAME_MAX;
 export const RATE_DEFAULT = 1000;
 export const SAMPLE_MOST = 1_000_000;
@@ -155,11 +157,13 @@ export class Tracer implements TraceSource {
   }
 
   /** Events of one of `sample` new connections. Throws an IpvsError, EBUSY. */
-  listen(sample: number): Subscription {
-    if (this.listeners.size >= LISTENERS_MOST) {
-      throw new IpvsError("EBUSY", EBUSY, `${LISTENERS_MOST} readers of connection events are there already`);
+  listen(sample: number, remote = false): Subscription {
+    const remotes = [...this.listeners.keys()].filter((one) => one.remote).length;
+    if (this.listeners.size >= LISTENERS_MOST || (remote && remotes >= REMOTE_MOST)) {
+      const [most, where] = remote ? [REMOTE_MOST, " over TCP"] : [LISTENERS_MOST, ""];
+      throw new IpvsError("EBUSY", EBUSY, `${most} readers of connection events are there already${where}`);
     }
-    const subscription = new Subscription(this, Trace.TRACE_COUNT, 0, false);
+    const subscription = new Subscription(this, Trace.TRACE_COUNT, 0, remote);
     this.listeners.set(subscription, sample);
     this.control.traceSample(this.commonSample());
     this.watch();
@@ -173,7 +177,7 @@ export class Tracer implements TraceSource {
   }
 
   events(options: Parameters<TraceSource["events"]>[0], signal: AbortSignal): AsyncGenerator<ConnectionEvent> {
-    const subscription = this.listen(options.sample);
+    const subscription = this.listen(options.sample, options.remote);
     signal.addEventListener("abort", () => subscription.close());
     return eventLines(subscription, this.reader, options);
   }

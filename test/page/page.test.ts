@@ -122,6 +122,17 @@ describe("the page of a director that takes changes", () => {
     await expect.poll(() => weight.textContent()).toBe("1");
   });
 
+  it("shows the way of frames that pass just now, and how busy the workers are", async () => {
+    const page = await show("#path", { motion: "reduce" });
+    await walkLive(page, 5, "The real server gets it");
+    await shoot(page, "path-live-1280");
+    await page.locator('.tabs a[href="#services"]').click();
+    const worker = page.locator("#workers-table tbody tr");
+    await expect.poll(() => worker.locator("td.n").last().textContent()).toMatch(/^[1-9].*\/s$/);
+    expect(await worker.locator("td.n").first().textContent()).toMatch(/^\d+\.\d %$/);
+    expect(await worker.locator("meter").getAttribute("aria-label")).toBe("load of worker 0");
+  });
+
   it("does so under full load", async (context) => {
     needsCommands(context, "wrk");
     const page = await show();
@@ -243,6 +254,22 @@ describe("the page of a director that takes changes", () => {
   });
 });
 
+/** Watches what the director tells of its frames now, and goes through the first one's steps. */
+async function walkLive(page: Page, steps: number, last: string): Promise<void> {
+  await page.locator("#path-watch").click();
+  await page.locator("#path-player").waitFor();
+  await page.locator("#path-frames button").first().focus();
+  for (let n = 1; n < steps; n++) {
+    await page.keyboard.press("ArrowRight");
+    expect(await page.locator("#path-place").textContent()).toContain(`step ${n + 1} of ${steps}`);
+    if (n !== 2) continue;
+    expect(await page.locator("#path-fields tr.changed").count()).toBeGreaterThan(0);
+    await page.getByText("IP checksum, from the changed words (RFC 1624)").first().waitFor();
+    expect(await page.getByText("The frame that left has another one.").count()).toBe(0);
+  }
+  expect(await page.locator("#path-step-title").textContent()).toBe(last);
+}
+
 /** What a lab's director told of one connection: the way of a frame in the methods that this stage does not have. */
 const TOLD = (method: string) => readFileSync(join(import.meta.dirname, "frames", `${method}.ndjson`));
 
@@ -267,6 +294,13 @@ describe("the page of a director that is only read", () => {
     expect(status).toBe(403);
     views.at(-1)!.complaints.length = 0;
     expect(await stage!.remote.services()).toHaveLength(1);
+  });
+
+  it("shows the way of frames of which it is told the headers alone", async () => {
+    await stage!.serve();
+    stage!.traffic("0.1");
+    const page = await show("#path", { motion: "reduce" });
+    await walkLive(page, 5, "The real server gets it");
   });
 
   it.each([

@@ -127,6 +127,31 @@ describe("GET /v1/trace", () => {
     expect(stream.lines).toHaveLength(2);
   });
 
+  it("shows headers, not data, to those who may only read", async () => {
+    const stream = await get("/v1/trace?snap=65535");
+    await traces(1);
+    const payload = new Uint8Array(600).fill(0x55);
+    const data = tcpPacket({ ...CLIENT, sourcePort: 40000 }, { flags: FLAG.ack | FLAG.psh, data: payload });
+    send(40000);
+    engine.inject("ext", ethernet(NET.ext.mac, NET.client.mac, data));
+    await stream.next(2);
+    const record = JSON.parse(stream.lines[1]!) as TraceRecord;
+    expect(record.before).toHaveLength(2 * 128);
+    expect(record.after).toHaveLength(2 * 128);
+    expect(record.text).toContain("ext > int forward");
+    stream.close();
+    await traces(0);
+    const leave = new AbortController();
+    const records = new RemoteIpvs(socketPath).trace({ snap: 65535 }, leave.signal);
+    const first = records.next();
+    await traces(1);
+    engine.inject("ext", ethernet(NET.ext.mac, NET.client.mac, data));
+    expect(((await first).value as TraceRecord).before.length).toBeGreaterThan(2 * 600);
+    leave.abort();
+    await records.return(undefined).catch(() => {});
+    await traces(0);
+  });
+
   it("leaves room for the control socket", async () => {
     const streams = [await get("/v1/trace"), await get("/v1/trace")];
     await traces(2);
@@ -166,6 +191,16 @@ describe("GET /v1/events/connections", () => {
     await refused.next(1);
     expect(refused.status).toBe(400);
   });
+});
+
+it("keeps half of the places for readers of connection events for the control socket", async () => {
+  const streams = [await get("/v1/events/connections"), await get("/v1/events/connections")];
+  const third = await get("/v1/events/connections");
+  await third.next(1);
+  const said = "2 readers of connection events are there already over TCP";
+  expect([third.status, third.lines[0]]).toEqual([409, expect.stringContaining(said)]);
+  tracer.listen(1).close();
+  for (const stream of streams) stream.close();
 });
 
 describe("wlvs trace", () => {
