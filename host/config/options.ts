@@ -25,9 +25,9 @@ const MODES = ["nat", "dr", "tun", "fullnat"] as const;
 type Mode = (typeof MODES)[number];
 const FORWARDING: Readonly<Record<Mode, ForwardingName>> = { nat: "nat", dr: "dr", tun: "tunnel", fullnat: "fullnat" };
 
-const SYN_PROXY_MODES = ["auto", "on", "off"] as const;
+export const SYN_PROXY_MODES = ["auto", "on", "off"] as const;
 /** As the setting has it. */
-const SYN_PROXY = { off: "0", on: "1", auto: "2" } as const;
+export const SYN_PROXY = { off: "0", on: "1", auto: "2" } as const;
 
 export const DEFAULT_SOCKET = "/run/wlvs.sock";
 const DEFAULT_PERSISTENCE = 360;

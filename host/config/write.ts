@@ -1,10 +1,13 @@
 /** Services as YAML: alone, or into a file that a person wrote. */
 import { Document, isMap, isSeq, parseDocument, type YAMLMap, type YAMLSeq } from "yaml";
 import { endpoint, serverKey, serviceKey } from "../control/keys.js";
+import { settingName } from "../core/settings.js";
 import type { ForwardingName, Limit, Limits, ServerConfig, ServiceConfig } from "../ipvs/model.js";
 import { formatSchedulerFlags } from "../ipvs/scheduler-flags.js";
 import { diffTables, netmask, stepText, type Table, tablesOf } from "./diff.js";
 import { parseConfigFile } from "./file.js";
+import { SYN_PROXY, SYN_PROXY_MODES } from "./options.js";
+import { sameTimeouts, settingChanges, type Tuning, tuningTexts } from "./tuning.js";
 
 type Entry = Record<string, unknown>;
 
@@ -17,8 +20,32 @@ const MODES: Readonly<Record<ForwardingName, string>> = {
   bypass: "dr",
 };
 
-export function servicesText(services: readonly Table[]): string {
-  return String(new Document({ services: services.map((service) => entryOf(service)) }));
+/** `tuning` is written where it is not what runs without a word, `usual`. */
+export function servicesText(services: readonly Table[], tuning?: Tuning, usual?: Tuning): string {
+  const document = new Document({ services: services.map((service) => entryOf(service)) });
+  if (tuning !== undefined && usual !== undefined) writeTuning(document, usual, tuning);
+  return String(document);
+}
+
+function writeTuning(document: Document, before: Tuning, after: Tuning): void {
+  if (!sameTimeouts(before.timeouts, after.timeouts)) {
+    const { tcp, tcpFin, udp } = after.timeouts;
+    document.set("timeouts", document.createNode({ tcp, tcp_fin: tcpFin, udp }));
+  }
+  for (const [name, value] of settingChanges(before, after)) {
+    if (name === "syn_proxy" && document.has(name)) {
+      document.set(
+        name,
+        SYN_PROXY_MODES.find((mode) => SYN_PROXY[mode] === value),
+      );
+      continue;
+    }
+    if (!isMap(document.get("settings"))) document.set("settings", document.createNode({}));
+    const settings = document.get("settings") as YAMLMap;
+    // A name may be written as sysctl's.
+    const key = settings.items.map((item) => String(item.key)).find((written) => settingName(written) === name) ?? name;
+    settings.set(key, /^\d+$/.test(value) ? Number(value) : value);
+  }
 }
 
 function entryOf(service: Table): Entry {
@@ -79,17 +106,21 @@ function serverEntry(server: ServerConfig, service: ServiceConfig, usual: string
   };
 }
 
-/** Brings a file up to date. The file has to be right. */
+/** Brings a file up to date. The file has to be right. `tuning`: what it says, and what runs. */
 export function mergeServices(
   name: string,
   text: string,
   running: readonly Table[],
+  tuning?: { readonly said: Tuning; readonly runs: Tuning },
 ): { text: string; changes: string[] } {
   const file = parseConfigFile(name, text);
   const said = tablesOf(file.steps.map(({ step }) => step));
   const steps = diffTables(said, running);
-  if (steps.length === 0) return { text, changes: [] };
+  const changes = [...steps.map(stepText), ...(tuning === undefined ? [] : tuningTexts(tuning.said, tuning.runs))];
+  if (changes.length === 0) return { text, changes };
   const document = parseDocument(text);
+  if (tuning !== undefined) writeTuning(document, tuning.said, tuning.runs);
+  if (steps.length === 0) return { text: String(document), changes };
   let list = document.get("services") as YAMLSeq | undefined;
   if (!isSeq(list)) {
     document.set("services", document.createNode([]));
@@ -105,7 +136,7 @@ export function mergeServices(
     if (node === undefined) list.add(document.createNode(entryOf(table)));
     else mergeService(document, node, place.get(key)!, table);
   }
-  return { text: String(document), changes: steps.map(stepText) };
+  return { text: String(document), changes };
 }
 
 function mergeService(document: Document, node: YAMLMap, before: Table, after: Table): void {

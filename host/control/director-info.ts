@@ -149,7 +149,7 @@ export interface ConfigurationInfo {
   readonly file?: string | undefined;
   /** When what is running was read (ISO 8601). */
   readonly read: string;
-  /** How the tables differ from it: what a reload would do, as command lines of ipvsadm. */
+  /** How what runs differs from it: what a reload would do, as command lines of ipvsadm and settings. */
   readonly drift: readonly string[];
   /** The file was changed since then, and cannot be used; a line each. */
   readonly refused?: { readonly at: string; readonly message: string } | undefined;

@@ -265,7 +265,7 @@ export const ROUTES: readonly Route[] = [
   {
     method: "GET",
     path: "/v1/configuration",
-    summary: "The configuration file: when it was read, how the tables differ from it, whether a change was refused",
+    summary: "The configuration file: when it was read, how what runs differs from it, whether a change was refused",
     response: schema.configurationInfo,
     handle: ({ info }) => info.configuration(),
   },

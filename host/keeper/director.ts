@@ -232,8 +232,9 @@ async function start(places: Start, thread: Thread): Promise<void> {
     report.changed();
     if (led) await leadHere();
   };
+  const tuning = async () => later.runningTuning(await engine.ipvs.timeouts(), info.settings());
   reconfigure = async (next) => {
-    const place = { control: engine.control, ipvs: engine.ipvs, failover, marks };
+    const place = { control: engine.control, ipvs: engine.ipvs, failover, marks, tuning };
     const began = performance.now();
     const { steps, changes, restart, ...applied } = await later.applyConfig(place, config, next);
     const ms = Math.round((performance.now() - began) * 10) / 10;
@@ -260,8 +261,11 @@ async function start(places: Start, thread: Thread): Promise<void> {
     tables: whole,
     configuration: async () => {
       const said = later.tablesOf(config.steps.map(({ step }) => step));
-      const drift = config.file === undefined ? [] : later.diffTables(await whole(), said).map(stepText);
-      return { file: config.file, drift, ...configured };
+      const drift = [
+        ...later.diffTables(await whole(), said).map(stepText),
+        ...later.tuningTexts(await tuning(), later.tuningOf(config)),
+      ];
+      return { file: config.file, drift: config.file === undefined ? [] : drift, ...configured };
     },
     reload: askForReload,
     upgrade: askForUpgrade,

@@ -1,5 +1,6 @@
 /** What a director loads when its frames flow already. */
 export { diffTables, stepText, tablesOf } from "../config/diff.js";
+export { runningTuning, tuningOf, tuningTexts } from "../config/tuning.js";
 export { Passive } from "../health/passive.js";
 export { targetsOf } from "../health/service-health.js";
 export { ProcfsWriter } from "../metrics/procfs.js";

@@ -1,12 +1,12 @@
 /** Another configuration for a running director: just what is different changes, connections stay. */
 import type { RunConfig } from "../config/config.js";
 import { diffTables, type Table, tablesOf } from "../config/diff.js";
+import { sameTimeouts, settingChanges, settingText, type Tuning, tuningOf } from "../config/tuning.js";
 import type { ReloadResult } from "../control/director-info.js";
 import { serviceKey } from "../control/keys.js";
 import type { Control } from "../core/control.js";
-import { DEFAULT_TIMEOUTS, SETTING_DEFAULTS, settingIds, settingName } from "../core/settings.js";
 import type { Failover } from "../health/failover.js";
-import { type Ipvs, IpvsError, type IpvsStep, type Timeouts } from "../ipvs/model.js";
+import { type Ipvs, IpvsError, type IpvsStep } from "../ipvs/model.js";
 import type { Marks } from "../marks/marks.js";
 import { changeTables } from "./changes.js";
 
@@ -40,6 +40,8 @@ export interface ReloadPlace {
   readonly ipvs: Ipvs;
   readonly failover: Failover;
   readonly marks: Pick<Marks, "replace" | "text">;
+  /** As it runs now: what was changed by hand is undone, too. */
+  tuning(): Promise<Tuning>;
 }
 
 /** All of it or nothing; throws when the core refuses some of it, and then nothing has changed. */
@@ -57,8 +59,18 @@ export async function applyConfig(place: ReloadPlace, before: RunConfig, after: 
     undo.push(back);
   };
   let steps: readonly IpvsStep[];
+  const running = await place.tuning();
+  const wanted = tuningOf(after);
   try {
-    changes.push(...changeSettings(place, before, after, change));
+    for (const [name, value] of settingChanges(running, wanted)) {
+      const text = settingText(name, value);
+      change(
+        text,
+        () => place.control.setting(name, value),
+        () => place.control.setting(name, running.settings[name]!),
+      );
+      changes.push(text);
+    }
     changes.push(...changeWays(place, before, after, change));
     const rules = after.marks?.text ?? "";
     if (rules !== (before.marks?.text ?? "")) {
@@ -76,9 +88,8 @@ export async function applyConfig(place: ReloadPlace, before: RunConfig, after: 
     for (const back of undo.reverse()) back();
     throw error;
   }
-  const timeouts = timeoutsOf(after);
-  if (!same(timeoutsOf(before), timeouts)) {
-    await place.ipvs.setTimeouts(timeouts);
+  if (!sameTimeouts(running.timeouts, wanted.timeouts)) {
+    await place.ipvs.setTimeouts(wanted.timeouts);
     changes.push("timeouts");
   }
   if (!same(before.health, after.health)) changes.push("health checks");
@@ -93,23 +104,6 @@ function refused(what: string, error: unknown, portsWait: boolean): unknown {
   if (!(error instanceof IpvsError)) return error;
   const hint = portsWait ? " (the ports that the file has now wait for a restart)" : "";
   return new IpvsError(error.code, error.errno, `${what}: ${error.message}${hint}`);
-}
-
-function changeSettings({ control }: ReloadPlace, before: RunConfig, after: RunConfig, change: Change): string[] {
-  const settings = new Map(before.settings);
-  const wanted = new Map(after.settings);
-  for (const name of settings.keys()) if (!wanted.has(name)) wanted.set(name, defaultOf(name));
-  return Array.from(wanted).flatMap(([name, value]) => {
-    const old = settings.get(name);
-    if (old === value) return [];
-    const text = `net.ipv4.vs.${settingName(name)}=${value}`;
-    change(
-      text,
-      () => control.setting(name, value),
-      () => control.setting(name, old ?? defaultOf(name)),
-    );
-    return text;
-  });
 }
 
 /** Routes and permanent neighbours. */
@@ -157,12 +151,6 @@ async function changeServices(place: ReloadPlace, after: RunConfig): Promise<rea
   const steps = diffTables(running, tablesOf(after.steps.map(({ step }) => step)));
   await changeByService(place, running, steps);
   return steps;
-}
-
-/** Those that are not said, or 0, are the kernel's. */
-function timeoutsOf({ timeouts }: RunConfig): Timeouts {
-  const { tcp, tcpFin, udp } = DEFAULT_TIMEOUTS;
-  return { tcp: timeouts?.tcp || tcp, tcpFin: timeouts?.tcpFin || tcpFin, udp: timeouts?.udp || udp };
 }
 
 /** A transaction for each service, so that the data path never waits for all of them; one that fails undoes all. */
@@ -213,11 +201,4 @@ function difference<T>(before: readonly T[], after: readonly T[]): { gone: T[]; 
     gone: before.filter((one) => !now.has(JSON.stringify(one))),
     fresh: after.filter((one) => !old.has(JSON.stringify(one))),
   };
-}
-
-function defaultOf(name: string): string {
-  const defaults = new Map(SETTING_DEFAULTS);
-  return settingIds(name)
-    .map((id) => `${defaults.get(id) ?? 0}`)
-    .join(" ");
 }

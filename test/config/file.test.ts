@@ -9,6 +9,7 @@ import { parseConfigFile } from "../../host/config/file.js";
 import { loadRunConfig } from "../../host/config/load.js";
 import type { Token } from "../../host/config/options.js";
 import { jsonSchema } from "../../host/config/schema.js";
+import { tuningOf } from "../../host/config/tuning.js";
 import { mergeServices, servicesText } from "../../host/config/write.js";
 
 const directory = mkdtempSync(join(tmpdir(), "wlvs-config-"));
@@ -299,5 +300,29 @@ describe("services as YAML", () => {
     const again = tablesOf(parseConfigFile("f", merged.text).steps.map(({ step }) => step));
     expect(diffTables(again, running)).toEqual([]);
     expect(mergeServices("f", merged.text, []).text).toContain("workers: 2");
+  });
+
+  it("come with timeouts and settings, where they are not as usual", () => {
+    const usual = tuningOf({ settings: [] });
+    const runs = tuningOf({ timeouts: { tcp: 600, tcpFin: 0, udp: 30 }, settings: [["sync_threshold", "4 60"]] });
+    expect(servicesText([], usual, usual)).toBe("services: []\n");
+    expect(servicesText([], runs, usual)).toBe(
+      "services: []\ntimeouts:\n  tcp: 600\n  tcp_fin: 120\n  udp: 30\nsettings:\n  sync_threshold: 4 60\n",
+    );
+    const text = "# mine\nsyn_proxy: auto\nsettings: {net.ipv4.vs.drop_packet: 1} # lossy\n";
+    const said = tuningOf({
+      settings: [
+        ["drop_packet", "1"],
+        ["syn_proxy", "2"],
+      ],
+    });
+    const now = tuningOf({ timeouts: { tcp: 600, tcpFin: 0, udp: 0 }, settings: [["syn_proxy", "1"]] });
+    const merged = mergeServices("f", text, [], { said, runs: now });
+    expect(merged.changes).toEqual(["--set 600 120 300", "net.ipv4.vs.drop_packet=0", "net.ipv4.vs.syn_proxy=1"]);
+    expect(merged.text).toBe(
+      "# mine\nsyn_proxy: on\nsettings: { net.ipv4.vs.drop_packet: 0 } # lossy\n" +
+        "timeouts:\n  tcp: 600\n  tcp_fin: 120\n  udp: 300\n",
+    );
+    expect(mergeServices("f", text, [], { said, runs: said })).toEqual({ text, changes: [] });
   });
 });

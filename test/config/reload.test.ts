@@ -1,8 +1,9 @@
 /** A configuration for a director that runs with another: a real core, no devices. */
 import { describe, expect, it } from "vitest";
-import type { RunConfig } from "../../host/config/config.js";
+import { type RunConfig, WLVS_SETTINGS } from "../../host/config/config.js";
 import { parseRunOptions, type Token } from "../../host/config/options.js";
-import { settingIds } from "../../host/core/settings.js";
+import { runningTuning, tuningOf } from "../../host/config/tuning.js";
+import { SETTING_NAMES, settingIds } from "../../host/core/settings.js";
 import type { MemoryEngine } from "../../host/engine/memory-engine.js";
 import { Failover } from "../../host/health/failover.js";
 import { type Applied, applyConfig } from "../../host/keeper/reload.js";
@@ -30,7 +31,20 @@ function setup(): Setup {
   const engine = createDirector({ routes: [] });
   const marks = new Marks(engine.control, ["ext", "int"]);
   const failover = new Failover(engine.ipvs, createLog("silent", "test"));
-  const place = { control: engine.control, ipvs: engine.ipvs, failover, marks };
+  for (const [name, value] of Object.entries(tuningOf({ settings: WLVS_SETTINGS }).settings)) {
+    engine.control.setting(name, value);
+  }
+  const settings = () =>
+    Object.fromEntries(
+      SETTING_NAMES.map((name) => [
+        name,
+        settingIds(name)
+          .map((id) => engine.ipvs.tables.setting(id))
+          .join(" "),
+      ]),
+    );
+  const tuning = async () => runningTuning(await engine.ipvs.timeouts(), settings());
+  const place = { control: engine.control, ipvs: engine.ipvs, failover, marks, tuning };
   return { engine, marks, apply: (before, after) => applyConfig(place, before, after) };
 }
 
@@ -41,6 +55,21 @@ const WEB: Token[] = [
 ];
 
 describe("another configuration", () => {
+  it("undoes timeouts and settings that were changed by hand", async () => {
+    const { engine, apply } = setup();
+    const said = await config(...WEB, ["set", "sync_threshold=4 60"]);
+    engine.control.setting("sync_threshold", "4 60");
+    engine.control.setting("drop_packet", "1");
+    engine.control.setting("sync_threshold", "5 70");
+    await engine.ipvs.setTimeouts({ tcp: 100, tcpFin: 10, udp: 20 });
+    const { changes } = await apply(said, said);
+    const undone = changes.filter((change) => /drop_packet|sync_threshold|timeouts/.test(change));
+    expect(undone.toSorted()).toEqual(["net.ipv4.vs.drop_packet=0", "net.ipv4.vs.sync_threshold=4 60", "timeouts"]);
+    expect(await engine.ipvs.timeouts()).toEqual({ tcp: 900, tcpFin: 120, udp: 300 });
+    expect(engine.ipvs.tables.setting(settingIds("sync_threshold")[1]!)).toBe(60);
+    expect((await apply(said, said)).changes).toEqual([]);
+  });
+
   it("is applied whole, and undone when it is taken back", async () => {
     const { engine, marks, apply } = setup();
     const before = await config();

@@ -139,7 +139,7 @@ describe("status", () => {
       `wlvs 0.1.0, pid 42, up 1h 2m, control ${socket}
 profile wlvs, 1 worker, io rw, 12 of 1000000 connections
 configuration /etc/wlvs.yaml, read 0s ago
-the tables differ from it in 1 place: 'wlvs check /etc/wlvs.yaml' shows it, 'wlvs save /etc/wlvs.yaml' keeps it
+what runs differs from it in 1 place: 'wlvs check /etc/wlvs.yaml' shows it, 'wlvs save /etc/wlvs.yaml' keeps it
 
 PORT  KIND  STATE  ADDRESSES         MAC                 MTU  OFFLOADS     IN            OUT         DROPS  PEER
 ext0  tap   up     192.168.4.133/24  02:00:00:00:00:01  1500  csum,tso4  1.2k  4.8 MiB  1.2k  700 B      0  -

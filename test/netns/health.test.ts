@@ -235,21 +235,24 @@ describe("a running director", () => {
     expect((await wlvs("status")).out).not.toContain("differ");
     await wlvs("ipvsadm", "-e", "-t", `${VIP}:80`, "-r", `${B}:80`, "-m", "-w", "9");
     await wlvs("ipvsadm", "-A", "-f", "7", "-s", "wlc");
-    expect((await remote.configuration()).drift).toEqual(
-      [`-e -t ${VIP}:80 -r ${B}:80 -m -w 2`, "-D -f 7"].toReversed(),
-    );
+    await wlvs("ipvsadm", "--set", "600", "0", "0");
+    const drift = ["-D -f 7", `-e -t ${VIP}:80 -r ${B}:80 -m -w 2`, "--set 900 120 300"];
+    expect((await remote.configuration()).drift).toEqual(drift);
+    const checked = (await wlvs("check", file)).out;
+    for (const change of drift) expect(checked).toContain(`  ${change}\n`);
     serving.get(B)!.kill("SIGKILL");
     await until(async () => (await stateOf(B)) === "down", "B is down");
     const { out } = await wlvs("status");
     expect(out).toContain(
-      `the tables differ from it in 2 places: 'wlvs check ${file}' shows them, 'wlvs save ${file}' keeps them\n`,
+      `what runs differs from it in 3 places: 'wlvs check ${file}' shows them, 'wlvs save ${file}' keeps them\n`,
     );
     expect(out).toMatch(/ {2}-> 192\.168\.2\.128:80 +nat .* up\n/);
     expect(out).toMatch(/ {2}-> 192\.168\.2\.129:80 +out +down: connection refused\n/);
     await wlvs("save", file);
-    expect((await remote.configuration()).drift).toHaveLength(2);
+    expect(readFileSync(file, "utf8")).toContain("timeouts:\n  tcp: 600\n");
     await wlvs("reload");
     expect((await remote.configuration()).drift).toEqual([]);
+    expect((await remote.timeouts()).tcp).toBe(600);
   });
 
   it("gives weights back when a drain is interrupted", async () => {

@@ -2,10 +2,11 @@
 import type { Command } from "commander";
 import { diffTables, stepText, tablesOf } from "../../config/diff.js";
 import { loadRunConfig } from "../../config/load.js";
-import { readMarks, readRules } from "../../config/rules.js";
 import { jsonSchema } from "../../config/schema.js";
+import { runningTuning, tuningOf, tuningTexts } from "../../config/tuning.js";
 import { LvsError, usage } from "../../errors.js";
 import type { CliContext } from "../context.js";
+import { fileSources } from "../file-sources.js";
 import { examples } from "../help.js";
 
 interface Options {
@@ -38,13 +39,7 @@ export function register(program: Command, context: CliContext): void {
 }
 
 async function check(file: string, options: Options, context: CliContext): Promise<number> {
-  const sources = {
-    env: context.env,
-    rules: (name: string) => readRules(name, context.stdin),
-    marks: (name: string) => readMarks(name, context.stdin),
-    portless: true,
-  };
-  const config = await loadRunConfig([["config", file]], sources).catch((error: unknown) => {
+  const config = await loadRunConfig([["config", file]], fileSources(context)).catch((error: unknown) => {
     if (!(error instanceof LvsError) || error.code !== "ERR_LVS_USAGE") throw error;
     // All of it, a line each.
     context.stderr.write(`${error.message}\n`);
@@ -60,21 +55,24 @@ async function check(file: string, options: Options, context: CliContext): Promi
   const checked = (config.health ?? []).reduce((sum, service) => sum + service.servers.length, 0);
   const counts = `${config.ports.length} ports, ${tables.length} services, ${servers} real servers, ${checked} of them checked`;
   const director = await context.director(options.socket);
-  const running = await director.tables().catch((error: unknown) => {
-    if (options.socket !== undefined || !(error instanceof LvsError)) throw error;
-    return undefined;
-  });
-  const steps = running === undefined ? undefined : diffTables(running, tables);
+  const running = await Promise.all([director.tables(), director.timeouts(), director.settings()]).catch(
+    (error: unknown) => {
+      if (options.socket !== undefined || !(error instanceof LvsError)) throw error;
+      return undefined;
+    },
+  );
+  const steps = running === undefined ? undefined : diffTables(running[0], tables);
+  const tuning = running === undefined ? [] : tuningTexts(runningTuning(running[1], running[2]), tuningOf(config));
   if (options.json) {
-    context.stdout.write(`${JSON.stringify({ file, steps: steps ?? null }, null, 2)}\n`);
+    context.stdout.write(`${JSON.stringify({ file, steps: steps ?? null, tuning }, null, 2)}\n`);
     return 0;
   }
   context.stdout.write(`${file} is right: ${counts}\n`);
   if (steps === undefined) context.stdout.write("no director is running that it could be compared with\n");
-  else if (steps.length === 0) context.stdout.write("the running director has these services\n");
+  else if (steps.length + tuning.length === 0) context.stdout.write("the running director has these services\n");
   else {
     context.stdout.write(`the running director differs; a reload would do:\n`);
-    for (const step of steps) context.stdout.write(`  ${stepText(step)}\n`);
+    for (const text of [...steps.map(stepText), ...tuning]) context.stdout.write(`  ${text}\n`);
   }
   return 0;
 }

@@ -1,10 +1,14 @@
 /** `wlvs save`: the running services as a configuration. */
 import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
+import { WLVS_SETTINGS } from "../../config/config.js";
+import { loadRunConfig } from "../../config/load.js";
+import { runningTuning, tuningOf } from "../../config/tuning.js";
 import { mergeServices, servicesText } from "../../config/write.js";
 import { LvsError, usage } from "../../errors.js";
 import { formatRules } from "../../ipvs/save.js";
 import type { CliContext } from "../context.js";
+import { fileSources } from "../file-sources.js";
 import { examples } from "../help.js";
 
 interface Options {
@@ -28,10 +32,15 @@ export function register(program: Command, context: CliContext): void {
       if (options.rules && file !== undefined) throw usage("save: --rules goes to standard output");
       const director = await context.director(options.socket);
       const services = await director.tables();
+      const runs = runningTuning(await director.timeouts(), await director.settings());
       if (options.rules) context.stdout.write(formatRules(services, undefined, { complete: true }));
-      else if (file === undefined) context.stdout.write(servicesText(services));
-      else {
-        const { text, changes } = mergeServices(file, read(file), services);
+      else if (file === undefined) {
+        const { profile } = await director.status();
+        const usual = tuningOf({ settings: profile === "wlvs" ? WLVS_SETTINGS : [] });
+        context.stdout.write(servicesText(services, runs, usual));
+      } else {
+        const said = tuningOf(await loadRunConfig([["config", file]], fileSources(context)));
+        const { text, changes } = mergeServices(file, read(file), services, { said, runs });
         if (changes.length > 0) replace(file, text);
         for (const change of changes) context.stdout.write(`${change}\n`);
         if (changes.length === 0) context.stdout.write(`${file} says what is running\n`);

@@ -69,7 +69,7 @@ function configurationLines(configuration: ConfigurationInfo | undefined): strin
   if (drift !== undefined && drift.length > 0) {
     const [places, them] = drift.length === 1 ? ["1 place", "it"] : [`${drift.length} places`, "them"];
     lines.push(
-      `the tables differ from it in ${places}: 'wlvs check ${file}' shows ${them}, 'wlvs save ${file}' keeps ${them}`,
+      `what runs differs from it in ${places}: 'wlvs check ${file}' shows ${them}, 'wlvs save ${file}' keeps ${them}`,
     );
   }
   if (refused !== undefined) {
