@@ -553,7 +553,94 @@ describe("a server that", () => {
   });
 });
 
+describe("what changes while a server is asked", () => {
+  it("its weight: the client is told when it does not answer, and nobody is asked again", async () => {
+    const proxy = await start();
+    const answer = proxy.open(LINUX);
+    proxy.confirm(answer);
+    await proxy.engine.ipvs.editServer(service(80).id, server(SERVER.ip, 8080, "nat", { weight: 0 }));
+    // It is still asked, as it would be for a client of its own; an answer is still an answer.
+    const opened = proxy.server({ flags: FLAG.syn | FLAG.ack, sequence: 77, acknowledgement: CLIENT_ISN + 1 });
+    expect(opened.map(({ dev, flags }) => [dev, flags])).toEqual([
+      ["int", FLAG.ack],
+      ["ext", FLAG.ack],
+    ]);
+  });
+
+  it("it is removed: the client is told at once when it should be asked again", async () => {
+    const proxy = await start();
+    const answer = proxy.open(LINUX);
+    proxy.confirm(answer);
+    await proxy.engine.ipvs.removeServer(service(80).id, server(SERVER.ip, 8080).id);
+    const seen = proxy.later(3000);
+    expect(seen).toMatchObject([{ dev: "ext", flags: FLAG.rst | FLAG.ack, sequence: answer.sequence + 1 }]);
+    expect(await proxy.states()).toEqual([]);
+  });
+
+  it("the whole service is removed: nothing is left behind", async () => {
+    const proxy = await start();
+    proxy.confirm(proxy.open(LINUX));
+    await proxy.engine.ipvs.removeService(service(80).id);
+    proxy.later(30_000);
+    expect(await proxy.states()).toEqual([]);
+  });
+
+  it("the proxy is switched off: handshakes that it began are ended by it", async () => {
+    const proxy = await start();
+    const answer = proxy.open(LINUX);
+    proxy.confirm(answer);
+    await proxy.engine.ipvs.editService(service(80, "rr", "tcp", { synProxy: "off" }));
+    const opened = proxy.server({ flags: FLAG.syn | FLAG.ack, sequence: 77, acknowledgement: CLIENT_ISN + 1 });
+    expect(opened.map(({ dev }) => dev)).toEqual(["int", "ext"]);
+    const data = { flags: FLAG.ack | FLAG.psh, sequence: CLIENT_ISN + 1, acknowledgement: answer.sequence + 1 };
+    expect(proxy.client({ ...data, data: new Uint8Array(5) })).toMatchObject([{ dev: "int", acknowledgement: 78 }]);
+  });
+});
+
+describe("persistence", () => {
+  it("begins with the cookie that came back, not with the SYN, and binds the client's next connections", async () => {
+    const proxy = await start({ synProxy: "on", persistence: 300 }, [
+      server(SERVER.ip, 8080),
+      server(NET.servers[1].ip, 8080),
+    ]);
+    proxy.open(LINUX);
+    expect(await proxy.states()).toEqual([]);
+    const servers = new Set<string>();
+    for (let n = 0; n < 6; n++) {
+      proxy.port++;
+      const [syn] = proxy.confirm(proxy.open(LINUX));
+      servers.add(syn!.destination);
+    }
+    expect(servers.size).toBe(1);
+  });
+});
+
 describe("a client that", () => {
+  it("sends data with the ACK that ends the handshake says them again, and they arrive once", async () => {
+    const proxy = await start();
+    const answer = proxy.open(LINUX);
+    const first = {
+      flags: FLAG.ack | FLAG.psh,
+      sequence: CLIENT_ISN + 1,
+      acknowledgement: answer.sequence + 1,
+      data: new Uint8Array(20).fill(7),
+      options: options({ timestamps: [1001, answer.options.timestamps![0]] }),
+    };
+    // The server is asked, and hears no byte yet: its window is not known.
+    expect(proxy.client(first)).toMatchObject([{ dev: "int", flags: FLAG.syn, sequence: CLIENT_ISN, data: 0 }]);
+    const stamps = { ...LINUX, timestamps: [500_000, 1001] as const };
+    proxy.server({
+      flags: FLAG.syn | FLAG.ack,
+      sequence: SERVER_ISN,
+      acknowledgement: CLIENT_ISN + 1,
+      window: 65160,
+      options: options(stamps),
+    });
+    expect(proxy.client(first)).toMatchObject([
+      { dev: "int", sequence: CLIENT_ISN + 1, acknowledgement: (SERVER_ISN + 1) >>> 0, data: 20 },
+    ]);
+  });
+
   it("sends before the window is open keeps its bytes for later", async () => {
     const proxy = await start();
     const answer = proxy.open(LINUX);

@@ -55,7 +55,9 @@ describe("the SYN proxy", () => {
         ...["--vip", `${vip}:${port}`, "--scheduler", "rr"],
         ...servers.flatMap((server) => ["--rip", `${server}:${port === 80 ? PAGES : port === 81 ? 1 : port}`]),
       ]);
+    // Both directions of a connection meet either worker.
     await farm.start(
+      ...["--workers", "2"],
       "--syn-proxy",
       "on",
       ...services(

@@ -49,6 +49,40 @@ describe("active mode", () => {
   });
 });
 
+describe("with the SYN proxy", () => {
+  it.each([
+    ["grows", V4.real, V4.vip],
+    ["shrinks", "192.168.2.211", "192.168.4.9"],
+  ])("a text that %s moves numbers beside the cookie", async (_, real, vip) => {
+    const session = await new Session(V4, real, vip).open(21, "on");
+    expect(session.director.ipvs.tables.counters().synProxy).toMatchObject({ accepted: 1, spliced: 1 });
+    expect(session.seen, "the client knows a cookie").not.toBe(session.server);
+    expect(session.answer("220 ready\r\n")).toMatchObject({ text: "220 ready\r\n" });
+    expect(session.acknowledge()).toMatchObject({ acknowledgement: session.server });
+    session.say("PASV\r\n");
+    const from = session.seen;
+    const out = session.answer(passive(real, 50000))!;
+    expect(out.text).toBe(passive(vip, 50000));
+    expect(out.line).not.toContain("bad");
+    expect(out.sequence >>> 0).toBe(from >>> 0);
+    expect(session.data()).toEqual([`${V4.client} 0 ${vip} 50000 ${real} 50000 ${LISTEN}`]);
+    expect(session.acknowledge()).toMatchObject({ acknowledgement: session.server });
+    // And on: what comes behind the text is where the client waits for it.
+    const next = session.seen;
+    expect(session.answer("150 here it comes\r\n")!.sequence).toBe(next >>> 0);
+    expect(session.acknowledge()).toMatchObject({ acknowledgement: session.server });
+  });
+
+  it("a data connection that the server opens is its own", async () => {
+    const session = await new Session().open(21, "on");
+    session.say("PORT 192,168,4,20,200,10\r\n");
+    const called = session.fromServer({ flags: FLAG.syn, sequence: 9000 }, 51210, 20);
+    expect(called!.line).toContain("tcp 20>51210 S");
+    const answered = session.fromClient({ flags: FLAG.syn | FLAG.ack, acknowledgement: 9001 }, 51210, 20);
+    expect(answered!.line).toContain(`${V4.client} > ${V4.real}`);
+  });
+});
+
 describe("addresses in EPRT", () => {
   const cases: ReadonlyArray<readonly [string, string | undefined]> = [
     ["1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8"],

@@ -1,7 +1,7 @@
 /** A control connection of FTP through the director, by NAT: what both ends say, and what comes out on the other side. */
 import * as Port from "../../../assembly/layout/port.js";
 import type { Emitted, MemoryEngine } from "../../../host/engine/memory-engine.js";
-import type { ConnectionInfo } from "../../../host/ipvs/model.js";
+import type { ConnectionInfo, SynProxy } from "../../../host/ipvs/model.js";
 import { ALL_OFFLOADS } from "../../../host/port/port.js";
 import { describe as decode } from "../../conformance/frames.js";
 import { createDirector, NET, server, service } from "../../support/director.js";
@@ -57,18 +57,22 @@ export class Session {
     });
   }
 
-  async open(port = 21): Promise<this> {
+  async open(port = 21, synProxy: SynProxy = "default"): Promise<this> {
     const { vip, real } = this.side;
     const id = vip.includes(":")
       ? ({ family: 6, protocol: "tcp", address: vip, port: 21 } as const)
       : ({ family: 4, protocol: "tcp", address: vip, port: 21 } as const);
     await this.director.ipvs.addService(
-      service(21, "rr", "tcp", { id, persistencePrefix: id.family === 6 ? 128 : 32 }),
+      service(21, "rr", "tcp", { id, persistencePrefix: id.family === 6 ? 128 : 32, synProxy }),
     );
     await this.director.ipvs.addServer(id, server(real, port));
     this.director.breathe();
     this.director.collect();
-    this.fromClient({ flags: FLAG.syn, sequence: this.client++ });
+    const answered = this.fromClient({ flags: FLAG.syn, sequence: this.client++ });
+    if (synProxy === "on") {
+      this.seen = answered!.sequence;
+      this.fromClient({ flags: FLAG.ack, sequence: this.client, acknowledgement: this.seen + 1 });
+    }
     this.fromServer({ flags: FLAG.syn | FLAG.ack, sequence: this.server++, acknowledgement: this.client }, PORT, port);
     this.seen++;
     this.acknowledge();
