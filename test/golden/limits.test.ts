@@ -115,18 +115,34 @@ describe("a table full of UDP that nobody answered", () => {
   const back = (destinationPort: number) =>
     udpPacket({ source: NET.servers[0].ip, destination: CLIENT, sourcePort: 80, destinationPort });
 
-  it("makes room for others, and keeps what was answered", async () => {
+  it("makes room for others, and keeps clients that went on after an answer", async () => {
     const engine = await start({}, "udp", { connections: 64 });
     const send = (at: number) => engine.inject("ext", ethernet(NET.ext.mac, NET.client.mac, udpPacket(ends(at))));
     send(9000);
     engine.inject("int", ethernet(NET.int.mac, NET.servers[0].mac, back(9000)));
+    send(9000);
     for (let n = 0; n < 500; n++) send(10_000 + n);
-    expect(engine.collect()).toHaveLength(502);
+    expect(engine.collect()).toHaveLength(503);
     const clients: number[] = [];
     for await (const { clientPort } of engine.ipvs.connections()) clients.push(clientPort);
     expect(clients).toHaveLength(64);
     expect(clients).toContain(9000);
     expect(engine.ipvs.tables.counters().evictions).toBe(437);
+  });
+
+  it("makes room, too, when its server answers whoever sends one datagram", async () => {
+    const engine = await start({}, "udp", { connections: 64 });
+    const other = service(81, "rr", "tcp");
+    await engine.ipvs.addService(other);
+    await engine.ipvs.addServer(other.id, server(NET.servers[0].ip, 80));
+    for (let n = 0; n < 200; n++) {
+      engine.inject("ext", ethernet(NET.ext.mac, NET.client.mac, udpPacket(ends(10_000 + n))));
+      engine.inject("int", ethernet(NET.int.mac, NET.servers[0].mac, back(10_000 + n)));
+    }
+    engine.collect();
+    const syn = tcpPacket({ ...ends(9000), destinationPort: 81 }, { flags: FLAG.syn });
+    engine.inject("ext", ethernet(NET.ext.mac, NET.client.mac, syn));
+    expect(engine.collect().map(({ dev }) => dev)).toEqual(["int"]);
   });
 
   it("forgets them sooner with udp_unanswered", async () => {
