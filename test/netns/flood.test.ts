@@ -5,13 +5,14 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { RemoteIpvs } from "../../host/control/client.js";
 import { needsCommands, needsDevices } from "../support/needs.js";
-import { Farm, OUTER, SERVERS, VIP } from "./farm.js";
-import { inside, Network } from "./network.js";
+import { CLIENT, Farm, OUTER, SERVERS, VIP } from "./farm.js";
+import { inside, ip, Network } from "./network.js";
 
 /** Frames a second; FLOOD_RATE=0 sends as many as the machine can, FLOOD_SECONDS for longer; FLOOD_PROXY=off without it. */
 const RATE = process.env.FLOOD_RATE ?? "10000";
-const SECONDS = process.env.FLOOD_SECONDS ?? "4";
+const SECONDS = process.env.FLOOD_SECONDS ?? "3";
 const PAGES = 8080;
+const CLIENT_MAC = "02:00:00:00:77:10";
 
 describe("a flood of", () => {
   let network: Network | undefined;
@@ -31,10 +32,15 @@ describe("a flood of", () => {
     await farm.serve();
     await farm.start(
       ...["--syn-proxy", process.env.FLOOD_PROXY ?? "auto", "--max-connections", "50000"],
+      ...["--neigh", `${CLIENT.v4},${CLIENT_MAC},dev=${farm.outer}`],
+      ...["--vip", `[${VIP.v6}]:80`, "--rip", `[${SERVERS[0]!.v6}]:${PAGES}`],
       ...["--vip", `${VIP.v4}:80`, "--rip", `${SERVERS[0]!.v4}:${PAGES}`],
       ...["--vip", `${VIP.v4}:7000/udp`, "--rip", SERVERS[0]!.v4],
     );
-    await farm.curl(farm.client, `http://${VIP.v4}/`);
+    ip("-n", farm.client, "link", "set", farm.outer, "address", CLIENT_MAC);
+    for (const host of [VIP.v4, `[${VIP.v6}]`]) {
+      await farm.curl(farm.client, `http://${host}/`, "--retry", "20", "--retry-all-errors", "--retry-delay", "1");
+    }
   }, 60_000);
 
   afterAll(async () => {
@@ -55,8 +61,10 @@ describe("a flood of", () => {
   async function flood(kind: string): Promise<{ sent: number; tried: number; failed: number; slowest: number }> {
     const ipvs = new RemoteIpvs(farm.socket);
     const mac = (await ipvs.ports())[0]!.mac!;
-    const target = kind === "arp" ? OUTER.v4 : SERVERS[1]!.v4;
-    const words = [farm.outer, mac, kind, target, VIP.v4, RATE, SECONDS];
+    const targets: Record<string, string> = { arp: OUTER.v4, ndp: OUTER.v6, fragment6: OUTER.v6, spoof: CLIENT.v4 };
+    const six = kind === "ndp" || kind === "fragment6";
+    const vip = six ? VIP.v6 : VIP.v4;
+    const words = [farm.outer, mac, kind, targets[kind] ?? SERVERS[1]!.v4, vip, RATE, SECONDS];
     let over = false;
     const flooding = inside(farm.client, network!.path("flood"), ...words).finally(() => (over = true));
     let tried = 0;
@@ -65,7 +73,9 @@ describe("a flood of", () => {
     while (!over) {
       const began = performance.now();
       tried++;
-      await farm.curl(farm.client, `http://${VIP.v4}/`, "--max-time", "3").catch(() => failed++);
+      await farm
+        .curl(farm.client, six ? `http://[${VIP.v6}]/` : `http://${VIP.v4}/`, "-g", "--max-time", "3")
+        .catch(() => failed++);
       slowest = Math.max(slowest, performance.now() - began);
       await new Promise((resolve) => setTimeout(resolve, 30));
     }
@@ -78,8 +88,11 @@ describe("a flood of", () => {
     ["syn", (c: Counters) => c.synProxy.answered, 0],
     ["ack", (c: Counters) => c.synProxy.invalid, 0],
     ["udp", (c: Counters) => c.evictions, 0.01],
-    ["fragment", (c: Counters) => c.verdicts.consumed ?? 0, 0.01],
+    ["fragment", (c: Counters) => c.fragmentsEvicted, 0.01],
+    ["fragment6", (c: Counters) => c.fragmentsEvicted, 0.01],
     ["arp", (c: Counters) => c.verdicts.consumed ?? 0, 0.01],
+    ["ndp", (c: Counters) => c.verdicts.consumed ?? 0, 0.01],
+    ["spoof", (c: Counters) => c.verdicts.consumed ?? 0, 0.01],
     ["icmp", (c: Counters) => c.reasons["local-unanswered"] ?? 0, 0.01],
     ["ttl", (c: Counters) => c.reasons["ttl-expired"] ?? 0, 0.01],
     ["junk", (c: Counters) => c.reasons["unknown-ethertype"] ?? 0, 0.01],
