@@ -294,8 +294,9 @@ function isSpareConnection(connection: usize, templates: bool): bool {
   if (templates) return (state & State.TEMPLATE_ASSURED) === 0;
   const protocol = <i32>load<u8>(connection, Connection.PROTOCOL);
   if (protocol === Protocol.TCP) return isSpare(state);
-  // Whoever has sent a single datagram may be nobody, though a server has answered: an answer proves no client.
-  return protocol === Protocol.UDP && (isUnanswered(connection) || load<u32>(connection, Connection.PACKETS) <= 1);
+  // Whoever has sent a single datagram may be nobody, though a server has answered: an answer proves no client. What a
+  // server began has had none.
+  return protocol === Protocol.UDP && (isUnanswered(connection) || load<u32>(connection, Connection.PACKETS) === 1);
 }
 
 /** A connection came by a template, or by its control connection. */
