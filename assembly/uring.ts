@@ -372,14 +372,15 @@ export function runUringBreath(worker: u32, now: u32): u32 {
 }
 
 /**
- * Ends a worker's ring: the first call cancels all that the kernel holds, every call takes what it completed. Returns
+ * Ends a worker's ring: the first call cancels all that the kernel holds, every call takes what it completed, and lets
+ * out what had been read. Returns
  * what runUringBreath() does, BUSY while there is something in flight; without it every slot is back in the free list.
  */
 export function endUringBreath(worker: u32): u32 {
   acquire(worker);
   const block = blockOf(worker);
   const state = block + Uring.STATE;
-  const lists = <usize>word(Memory.WORKERS_BASE) + <usize>worker * Worker.SIZE;
+  const lists = startBreath(worker, now());
   freePosted(block, state);
   if (load<u32>(state, Uring.CLOSING) === 0) {
     const entry = nextEntry(block, state);
@@ -393,11 +394,12 @@ export function endUringBreath(worker: u32): u32 {
     }
   }
   reap(block, state, lists);
-  const received = load<u32>(lists, Worker.RECEIVED_COUNT);
-  for (let n: u32 = 0; n < received; n++) giveSlot(<usize>load<u32>(lists + ((<usize>n) << 2), Worker.RECEIVED));
-  store<u32>(lists, 0, Worker.RECEIVED_COUNT);
+  // What was read goes its way: its sender would miss it, and whoever comes next does not have it.
+  process(lists);
+  const waits = post(block, state, lists) || load<u32>(lists, Worker.RECEIVED_COUNT) !== 0;
   const submit = unsubmitted(state);
-  const ended = load<u32>(state, Uring.CLOSING) !== 0 && submit === 0 && load<u32>(state, Uring.IN_FLIGHT) === 0;
+  const ended =
+    load<u32>(state, Uring.CLOSING) !== 0 && submit === 0 && !waits && load<u32>(state, Uring.IN_FLIGHT) === 0;
   if (ended) giveAll(block, state, lists);
   release();
   return submit | (ended ? 0 : Uring.BUSY);
