@@ -276,6 +276,13 @@ export function snapshotAddresses(from: u32): u32 {
   return next;
 }
 
+export function snapshotNeighbours(from: u32): u32 {
+  holdLock();
+  const next = Snapshot.snapshotNeighbours(from);
+  unhold();
+  return next;
+}
+
 export function snapshotConnections(from: u32): u32 {
   holdLock();
   const next = Snapshot.snapshotConnections(from);

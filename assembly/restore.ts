@@ -14,18 +14,21 @@ import * as Connection from "./layout/connection";
 import * as Counters from "./layout/counters";
 import * as Forwarding from "./layout/forwarding";
 import * as Memory from "./layout/memory";
+import * as Neighbour from "./layout/neighbour";
 import * as Scheduler from "./layout/scheduler";
 import * as State from "./layout/scheduler-state";
 import * as Server from "./layout/server";
 import * as Service from "./layout/service";
 import * as Snapshot from "./layout/snapshot";
 import * as Stats from "./layout/stats";
+import { ensureNeighbour, learn } from "./neighbour";
 import { preceding } from "./scheduler/servers";
 import { ensureAddress, findAddress } from "./table/address";
 import * as Table from "./table/connection";
 import { hashData } from "./table/engine-data";
 import { giveLocal, keepLocal } from "./table/local";
 import { now, setWord, word } from "./table/memory";
+import { findPort } from "./table/port";
 import { allocateServer, findServer, rebindConnection, retire, unbindConnection } from "./table/server";
 import { findByMark, findExact } from "./table/service";
 import { equal16 } from "./wire/bytes";
@@ -100,6 +103,12 @@ export function restoreEntries(length: u32, age: u32): u32 {
         break;
       case Snapshot.TOTALS:
         if (rest === Stats.SIZE + Stats.RATES_SIZE) takeTotals(body);
+        break;
+      case Snapshot.NEIGHBOUR:
+        if (rest !== Neighbour.SIZE || !takeNeighbour(body, extra)) refuse();
+        break;
+      case Snapshot.COOKIES:
+        if (rest === Snapshot.COOKIES_SIZE) takeCookies(body);
         break;
       default:
         // Of a version that knows more.
@@ -198,6 +207,10 @@ function takeService(body: usize): void {
       : findExact(family, protocol, body + Service.ADDRESS, <u32>load<u16>(body, Service.PORT));
   if (service === 0) return;
   memory.copy(service + Service.STATS, body + Service.STATS, Stats.SIZE + Stats.RATES_SIZE);
+  // What the SYN proxy has found out. Without it a flood would come through once more until it is noticed.
+  store<u8>(service, load<u8>(body, Service.PROXY_ON) & 1, Service.PROXY_ON);
+  store<u8>(service, load<u8>(body, Service.PROXY_LACKS), Service.PROXY_LACKS);
+  store<u16>(service, load<u16>(body, Service.PROXY_MSS), Service.PROXY_MSS);
   const scheduler = <i32>load<u8>(service, Service.SCHEDULER);
   if (scheduler !== <i32>load<u8>(body, Service.SCHEDULER)) return;
   if (scheduler === Scheduler.TWOS) {
@@ -227,6 +240,26 @@ function takeTotals(body: usize): void {
   const counters = <usize>word(Memory.COUNTERS_BASE);
   memory.copy(counters + Counters.STATS, body, Stats.SIZE);
   memory.copy(counters + Counters.RATES, body + Stats.SIZE, Stats.RATES_SIZE);
+}
+
+/** It is believed until it is used: then it is asked whether it still is who it was. */
+function takeNeighbour(body: usize, number: u32): bool {
+  const family = <u32>load<u8>(body, Neighbour.FAMILY);
+  // It says whose port it is: a port that is no more leads to nobody.
+  const port = findPort(number);
+  if ((family !== 4 && family !== 6) || port === 0) return false;
+  const entry = ensureNeighbour(port, family, body + Neighbour.ADDRESS);
+  if (entry === 0) return false;
+  if (load<u8>(entry, Neighbour.STATE) === Neighbour.STATE_FAILED) learn(entry, body + Neighbour.MAC, false, false);
+  return true;
+}
+
+/** Who was answered with a cookie brings it to us. */
+function takeCookies(body: usize): void {
+  if (load<u32>(body, 52) === 0) return;
+  memory.copy(Memory.LAYOUT_BASE + Memory.COOKIE_SECRET, body, 48);
+  setWord(Memory.COOKIE_DUE, now() + load<u32>(body, 48));
+  setWord(Memory.COOKIE_EPOCH, load<u32>(body, 52));
 }
 
 /** One that is not ours any more stays the local address of the connections that have it. */
@@ -327,9 +360,11 @@ function takeConnection(body: usize, rest: u32, index: u32, extensions: u32, age
   return true;
 }
 
-/** It is that late: a later breath alone would say so otherwise. */
+/** It is that late: otherwise the first breath alone would say so. */
 export function restoreTime(tick: u32): void {
-  if (<i32>(tick - now()) > 0) setWord(Memory.NOW, tick);
+  setWord(Memory.NOW, tick);
+  // The wheel stands at the time when its memory was made, which may be long ago.
+  if (word(Memory.CONNECTION_COUNT) === 0) Table.startWheel(tick);
 }
 
 /**

@@ -7,6 +7,8 @@ import * as Address from "./layout/address";
 import * as Connection from "./layout/connection";
 import * as Counters from "./layout/counters";
 import * as Memory from "./layout/memory";
+import * as Neighbour from "./layout/neighbour";
+import * as Port from "./layout/port";
 import * as Scheduler from "./layout/scheduler";
 import * as State from "./layout/scheduler-state";
 import * as Server from "./layout/server";
@@ -136,6 +138,37 @@ export function snapshotAddresses(from: u32): u32 {
     const body = head(at, Snapshot.ADDRESS, Snapshot.HEAD + Address.SIZE, from, 0);
     memory.copy(body, address, Address.SIZE);
     at = body + Address.SIZE;
+    written++;
+  }
+  finish(at);
+  return from < high ? from : END;
+}
+
+/** Neighbours that have answered, likewise; and what cookies are made with, with the first of them. */
+export function snapshotNeighbours(from: u32): u32 {
+  let at = begin();
+  if (from === 0 && word(Memory.COOKIE_EPOCH) !== 0) {
+    const body = head(at, Snapshot.COOKIES, Snapshot.HEAD + Snapshot.COOKIES_SIZE, 0, 0);
+    memory.copy(body, Memory.LAYOUT_BASE + Memory.COOKIE_SECRET, 48);
+    store<u32>(body, word(Memory.COOKIE_DUE) - now(), 48);
+    store<u32>(body, word(Memory.COOKIE_EPOCH), 52);
+    at = body + Snapshot.COOKIES_SIZE;
+  }
+  const high = word(Memory.NEIGHBOUR_HIGH);
+  let looked: u32 = 0;
+  for (let written: u32 = 0; from < high && written < WRITTEN && looked < LOOKED; from++) {
+    const neighbour = <usize>word(Memory.NEIGHBOURS_BASE) + <usize>from * Neighbour.SIZE;
+    looked++;
+    const state = <i32>load<u8>(neighbour, Neighbour.STATE);
+    // What is permanent is configured.
+    if (state < Neighbour.STATE_REACHABLE || state > Neighbour.STATE_PROBE) continue;
+    const port = <usize>load<u32>(neighbour, Neighbour.PORT);
+    const body = head(at, Snapshot.NEIGHBOUR, Snapshot.HEAD + Neighbour.SIZE, from, load<u32>(port, Port.NUMBER));
+    memory.fill(body, 0, Neighbour.SIZE);
+    store<u8>(body, load<u8>(neighbour, Neighbour.FAMILY), Neighbour.FAMILY);
+    memory.copy(body + Neighbour.MAC, neighbour + Neighbour.MAC, 6);
+    memory.copy(body + Neighbour.ADDRESS, neighbour + Neighbour.ADDRESS, 16);
+    at = body + Neighbour.SIZE;
     written++;
   }
   finish(at);

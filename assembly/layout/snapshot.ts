@@ -31,6 +31,11 @@ export const GONE = 5;
 export const TIMER = 6;
 /** Counters and rates of the whole. */
 export const TOTALS = 7;
+/** A neighbour whose MAC is known, EXTRA: number of its port. Nothing but MAC, address and family is told of it. */
+export const NEIGHBOUR = 8;
+/** What SYN cookies are made with and known by: secret, key, the key before, ticks until the next one, epoch. */
+export const COOKIES = 9;
+export const COOKIES_SIZE = 56;
 
 /** The largest entry: a connection with as many extensions as a persistence engine's data take. */
 export const EXTENSIONS_MOST = 4;

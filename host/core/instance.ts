@@ -42,6 +42,7 @@ export interface Core {
   snapshotServers(from: number): number;
   snapshotServices(from: number): number;
   snapshotAddresses(from: number): number;
+  snapshotNeighbours(from: number): number;
   snapshotConnections(from: number): number;
   snapshotChanged(from: number): number;
   snapshotTimers(from: number, since: number): number;

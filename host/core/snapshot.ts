@@ -9,7 +9,7 @@ export const END = 0xffffffff;
 /** The most that a slice may be. */
 export const SLICE_MOST = Snapshot.BUFFER_SIZE;
 
-export type Walk = "servers" | "services" | "addresses" | "connections" | "changed";
+export type Walk = "servers" | "services" | "addresses" | "neighbours" | "connections" | "changed";
 
 /** What came back, and what did not fit or made no sense. */
 export interface Restored {
@@ -43,6 +43,8 @@ export class Snapshots {
         return core.snapshotServices(from) >>> 0;
       case "addresses":
         return core.snapshotAddresses(from) >>> 0;
+      case "neighbours":
+        return core.snapshotNeighbours(from) >>> 0;
       case "connections":
         return core.snapshotConnections(from) >>> 0;
       case "changed":

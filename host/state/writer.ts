@@ -5,7 +5,7 @@
  * The tables are read a slice at a time; the data path waits for one slice, never for the disk. What cannot be written
  * stays noted in the core, and is written once it can be.
  */
-import { fsync, ftruncate, write } from "node:fs";
+import { fsync, ftruncate, write, writeSync } from "node:fs";
 import { promisify } from "node:util";
 import { END, type Snapshots, type Walk } from "../core/snapshot.js";
 import { oneLine } from "../errors.js";
@@ -46,6 +46,8 @@ export interface StateFiles {
   /** The file that is read after a crash; and one for the next snapshot. */
   current: number;
   spare: number;
+  /** They lie in memory, and are read by who waits: nothing is gained by not waiting for them. */
+  readonly inMemory?: boolean;
   /** Makes the spare the current one, and the other way round. */
   commit(): Promise<void>;
 }
@@ -61,6 +63,7 @@ export interface StateWriterOptions {
 /** A file that batches are added to. */
 interface Sink {
   readonly fd: number;
+  readonly inMemory: boolean;
   at: number;
   sequence: number;
   /** Bytes up to and with COMPLETE. */
@@ -102,6 +105,8 @@ export class StateWriter {
   private timersFrom = 0;
   private timersSince: number;
   private timersBegan: number;
+  /** Since when connections may have been seen whose timers were written before. */
+  private caughtUp: number;
   private lastAt = 0;
   private made = 0;
   private snapping = false;
@@ -111,6 +116,7 @@ export class StateWriter {
     this.snapshots = options.snapshots;
     this.timersSince = this.snapshots.tick;
     this.timersBegan = this.timersSince;
+    this.caughtUp = this.timersSince;
   }
 
   get status(): StateStatus {
@@ -129,8 +135,8 @@ export class StateWriter {
     this.textChanged = true;
   }
 
-  /** The last of it: the data path has stopped. */
-  async close(): Promise<void> {
+  /** The last of it: the data path has stopped. `durable`: the machine may be switched off after it. */
+  async close(durable = true): Promise<void> {
     await this.pause();
     if (this.current === undefined) {
       await this.snapshot();
@@ -138,9 +144,20 @@ export class StateWriter {
     }
     const { current } = this;
     await this.inLane(async () => {
-      await this.gather(true);
-      if (this.failure === undefined) await syncFile(current.fd);
+      await this.gather("all");
+      if (this.failure === undefined && durable) await syncFile(current.fd);
     });
+  }
+
+  /** Writes what has changed, and the timers of all that were seen, since the start or since the last time. */
+  async catchUp(): Promise<void> {
+    await this.inLane(() => this.gather("seen"));
+  }
+
+  /** The last of it for somebody who has read what was written so far. */
+  async handOver(): Promise<void> {
+    await this.pause();
+    await this.catchUp();
   }
 
   /** Writes nothing any more: somebody else does. What has been begun is finished first. */
@@ -161,7 +178,7 @@ export class StateWriter {
     if (this.busy || this.closed) return;
     this.busy = true;
     try {
-      await this.inLane(() => this.gather(false));
+      await this.inLane(() => this.gather("some"));
       const { current } = this;
       const grown = current === undefined || current.at - current.snapshot > JOURNAL_LEAST + current.snapshot;
       if (grown && !this.snapping && !this.closed && performance.now() >= this.snapshotAt) void this.snapshot();
@@ -170,8 +187,12 @@ export class StateWriter {
     }
   }
 
-  /** Writes what changed; with `all`, everything that a reader could want to know at the end. */
-  private async gather(all: boolean): Promise<void> {
+  /**
+   * Writes what changed. Of timers some, as time goes on; or those of connections that were seen since it was asked for
+   * last, or all: and then everything else that a reader could want to know at the end.
+   */
+  private async gather(timers: "some" | "seen" | "all"): Promise<void> {
+    const all = timers !== "some";
     if (this.current === undefined && this.next === undefined) return;
     if (performance.now() < this.retryAt && !all) return;
     // Until what is pending has been written the core keeps note of what comes after it.
@@ -184,9 +205,11 @@ export class StateWriter {
     const { high } = this.snapshots;
     let left = all ? high : Math.ceil((high * PERIOD_MS) / TIMERS_MS);
     if (all) this.timersFrom = 0;
+    const since = timers === "all" ? this.snapshots.tick - 0x7fffffff : this.caughtUp;
+    if (timers === "seen") this.caughtUp = this.snapshots.tick;
     while (left > 0) {
       const from = this.timersFrom;
-      const to = this.snapshots.timers(from, all ? this.snapshots.tick - 0x7fffffff : this.timersSince);
+      const to = this.snapshots.timers(from, all ? since : this.timersSince);
       this.keep(Format.KIND.connections, this.snapshots.written);
       this.timersFrom = to === END ? 0 : to;
       left -= to === END ? left : to - from;
@@ -206,7 +229,7 @@ export class StateWriter {
 
   /** Servers come before the services whose schedulers refer to them, all of it in one turn of the event loop. */
   private keepTables(all: boolean): void {
-    const walks: readonly Walk[] = ["servers", "services", "addresses"];
+    const walks: readonly Walk[] = ["servers", "services", "addresses", "neighbours"];
     const parts: Buffer[] = [];
     this.generation = this.snapshots.generation;
     this.tablesAt = performance.now();
@@ -312,13 +335,13 @@ export class StateWriter {
 
   private async tryToSnapshot(): Promise<void> {
     const { files, log } = this.options;
-    const next: Sink = { fd: files.spare, at: 0, sequence: 0, snapshot: 0 };
+    const next: Sink = { fd: files.spare, inMemory: files.inMemory === true, at: 0, sequence: 0, snapshot: 0 };
     const began = performance.now();
     try {
       await this.inLane(async () => {
         await truncateFile(next.fd, 0);
         const head = Format.encodeHead(Date.now());
-        await writeAll(next.fd, head, 0);
+        await writeAll(next, head, 0);
         next.at = head.length;
         const text = this.options.text();
         this.text = text;
@@ -333,7 +356,7 @@ export class StateWriter {
         next.snapshot = next.at;
       });
       if (this.next !== next) return;
-      await syncFile(next.fd);
+      if (!next.inMemory) await syncFile(next.fd);
       await this.inLane(async () => {
         if (this.next !== next) return;
         await files.commit();
@@ -380,7 +403,7 @@ async function append(sink: Sink, batches: readonly Buffer[]): Promise<void> {
   for (const [at, batch] of batches.entries()) Format.number(batch, sink.sequence + at);
   const whole = Buffer.concat(batches);
   try {
-    await writeAll(sink.fd, whole, sink.at);
+    await writeAll(sink, whole, sink.at);
   } catch (error) {
     await truncateFile(sink.fd, sink.at).catch(() => {});
     throw error;
@@ -389,10 +412,10 @@ async function append(sink: Sink, batches: readonly Buffer[]): Promise<void> {
   sink.sequence += batches.length;
 }
 
-async function writeAll(fd: number, data: Uint8Array, position: number): Promise<void> {
-  let done = 0;
-  while (done < data.length) {
-    const { bytesWritten } = await writeFile(fd, data, done, data.length - done, position + done);
-    done += bytesWritten;
+async function writeAll({ fd, inMemory }: Sink, data: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < data.length; ) {
+    const left = data.length - done;
+    if (inMemory) done += writeSync(fd, data, done, left, position + done);
+    else done += (await writeFile(fd, data, done, left, position + done)).bytesWritten;
   }
 }

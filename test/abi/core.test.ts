@@ -11,6 +11,7 @@ const EXPORTS = [
   "settingSet timeoutsSet portAdd portUp portMtu addressAdd addressRemove routeAdd routeRemove",
   "neighbourAdd neighbourRemove neighbourFlush marksPut marksLoad",
   "snapshotServers snapshotServices snapshotAddresses snapshotConnections snapshotChanged snapshotTimers noteChanges",
+  "snapshotNeighbours",
   "restoreBegin restoreEntries restoreFinish restoreLink restoreTime",
   "neighbourAdd neighbourRemove neighbourFlush marksPut marksLoad traceStart traceStop traceSample",
 ]
