@@ -34,6 +34,8 @@ export interface UringOptions {
   /** Microseconds of looking at the ring before a worker goes to sleep. */
   readonly spin: number;
   readonly events: Pick<TransportEvents, "queueFailed" | "queueRecovered">;
+  /** Somebody else still uses the descriptors: they are left as they are until begin(). */
+  readonly held?: boolean | undefined;
   /** Milliseconds, monotonic. */
   readonly now?: () => number;
 }
@@ -58,12 +60,14 @@ export class UringTransport {
   /** When it last began to wait, as `now` has it; whoever takes it sets it to 0. */
   idleSince = 0;
   private readonly failed: Uint32Array;
+  private readonly outputs: UringOptions["outputs"];
 
   /** In the thread that will use it. Throws NoUring where it cannot be. */
   constructor(options: UringOptions) {
     const { memory, index, queues, outputs } = options;
     this.words = new Uint32Array(memory.buffer);
     this.queues = queues;
+    this.outputs = outputs;
     this.events = options.events;
     this.now = options.now ?? (() => performance.now());
     this.spinMost = options.spin / 1000;
@@ -93,10 +97,7 @@ export class UringTransport {
       }
       if (!this.ring.supports(Uring.READ_MULTISHOT)) throw new NoUring("this kernel has no multishot reads");
       this.ring.registerFiles(describeRing(memory, base, offsets, options));
-      for (const { fd } of outputs) native.setBlocking(fd, true);
-      for (const [number, queue] of queues.entries()) {
-        // With O_NONBLOCK a read would end at once, instead of waiting in the ring.
-        native.setBlocking(queue.fd, true);
+      for (const number of queues.keys()) {
         const buffers = base + block + Uring.BUFFER_RINGS + number * Uring.BUFFERS * Uring.BUFFER_SIZE;
         this.ring.registerBuffers(number, buffers, Uring.BUFFERS);
       }
@@ -108,6 +109,13 @@ export class UringTransport {
       this.ring.close();
       throw error;
     }
+    if (options.held !== true) this.begin();
+  }
+
+  /** From now on the descriptors are this one's alone. */
+  begin(): void {
+    // With O_NONBLOCK a read would end at once, instead of waiting in the ring.
+    for (const { fd } of [...this.outputs, ...this.queues]) native.setBlocking(fd, true);
   }
 
   /** What lies between two breaths of the core: `result` is what the last one returned. */

@@ -110,9 +110,9 @@ export class WorkerLoop {
 
   /** The ring belongs to this thread: nobody else can make it. */
   private openUring(): UringTransport | NoUring {
-    const { queues, outputs, eventfd, memory, index, spin } = this.config;
+    const { queues, outputs, eventfd, memory, index, spin, hold: held } = this.config;
     try {
-      return new UringTransport({ memory, index, queues, outputs, eventfd, spin, events: this.events });
+      return new UringTransport({ memory, index, queues, outputs, eventfd, spin, events: this.events, held });
     } catch (error) {
       if (error instanceof NoUring) return error;
       throw error;
@@ -121,6 +121,7 @@ export class WorkerLoop {
 
   private runRw(why: string | undefined): void {
     const { config, words } = this;
+    this.hold();
     const transport = new RwTransport({
       memory: config.memory,
       worker: this.record,
@@ -133,7 +134,6 @@ export class WorkerLoop {
     const received = (this.record + Worker.RECEIVED_COUNT) >>> 2;
     const supply = (this.record + Worker.SUPPLY_COUNT) >>> 2;
     const idle = (Memory.LAYOUT_BASE + Memory.IDLE_MS) >>> 2;
-    this.hold();
     // The first breath fills the supply of empty slots.
     transport.send(this.breathe(transport));
     for (const fd of config.detached) setQueueAttached(fd, true);
@@ -155,6 +155,7 @@ export class WorkerLoop {
     const block = this.header(Memory.RINGS_BASE) + config.index * Uring.SIZE;
     const held = (block + Uring.STATE + Uring.HELD) >>> 2;
     this.hold();
+    if (config.hold === true) transport.begin();
     for (const fd of config.detached) setQueueAttached(fd, true);
     this.say({ type: "ready", io: "uring" });
     while (Atomics.load(config.control, CONTROL_STOP) === 0) {

@@ -3,11 +3,15 @@ import type { PortSpec } from "../config/config.js";
 import type { EnginePort } from "../engine/engine.js";
 import { oneLine } from "../errors.js";
 import type { Logger } from "../log.js";
-import { closeDevice } from "../port/device.js";
+import { closeDevice, DeviceInUse } from "../port/device.js";
 import { isAttached } from "../port/ioctl.js";
 import { Netlink } from "../port/netlink.js";
 import { openTap } from "../port/tap.js";
 import { openTun } from "../port/tun.js";
+
+/** How long a device may be in use: by a director that was killed. */
+const IN_USE_MS = 1000;
+const IN_USE_STEP_MS = 10;
 
 type OpenPort = EnginePort & { readonly kernelMac: string };
 
@@ -45,9 +49,10 @@ export class Devices {
     }
   }
 
-  openAll(): void {
+  async openAll(): Promise<void> {
+    const until = performance.now() + IN_USE_MS;
     for (const spec of this.specs) {
-      const port = openPort(spec, this.queues);
+      const port = await this.openFree(spec, until);
       this.open.push(port);
       if (this.queues > 1 && port.queues.length === 1) {
         this.log.warn(
@@ -58,15 +63,29 @@ export class Devices {
     }
   }
 
-  /** Makes those again that somebody deleted under us. */
-  revive(): void {
+  private async openFree(spec: PortSpec, until: number): Promise<OpenPort> {
+    for (;;) {
+      try {
+        return openPort(spec, this.queues);
+      } catch (error) {
+        if (!(error instanceof DeviceInUse) || performance.now() >= until) throw error;
+        await new Promise((resolve) => setTimeout(resolve, IN_USE_STEP_MS));
+      }
+    }
+  }
+
+  /** Makes those again that somebody deleted under us. Returns whether there were such. */
+  revive(): boolean {
+    let made = false;
     for (const [at, port] of this.open.entries()) {
       if (isAttached(port.queues[0]!)) continue;
       this.log.warn({ event: "device.gone", port: port.name }, `${port.name} is gone: making it again`);
       const fresh = openPort(this.specs[at]!, this.queues);
       closeDevice(port);
       this.open[at] = fresh;
+      made = true;
     }
+    return made;
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 /** The director's process: no privileges, descriptors from the keeper; ends when the keeper does. */
 import { join } from "node:path";
 import { setTimeout as delay, setImmediate as turn } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
 import type { Worker as Thread } from "node:worker_threads";
 import type { RunConfig, SourcedStep } from "../config/config.js";
 import type { ConfigurationInfo, ReloadResult, UpgradeResult } from "../control/director-info.js";
@@ -16,7 +17,7 @@ import * as native from "../port/native.js";
 import type { StateReader } from "../state/reader.js";
 import type { StateWriter } from "../state/writer.js";
 import type { EngineInfo } from "./info.js";
-import type { Start, ToDirector, ToKeeper } from "./messages.js";
+import type { Start, StepIn, ToDirector, ToKeeper } from "./messages.js";
 import { DESCRIPTORS_FD } from "./spawn.js";
 import type { SavedTables } from "./tables-report.js";
 
@@ -57,6 +58,8 @@ function tell(message: ToKeeper, done: () => void = () => {}): void {
 }
 
 let stop: () => Promise<void> = async () => {};
+/** Writes what the next one needs, and nothing else is done any more. */
+let leaveState: () => Promise<void> = async () => {};
 /** Changes that wait for the keeper's routes, by number. */
 const unrouted = new Map<number, () => void>();
 /** Snapshots that wait for their place, by number. */
@@ -79,11 +82,26 @@ let breathing: () => Promise<boolean> = async () => false;
 /** When the configuration that is running was read, and what was wrong with one that came after it. */
 let configured: Pick<ConfigurationInfo, "read" | "refused"> = { read: new Date().toISOString() };
 let ending = false;
+/** Who started this process. */
+const keeper = process.ppid;
+/** It stands by: there is nothing that it would have to end. */
+let idle = false;
+/** The director before has died. */
+let stepIn: (message: StepIn) => void = () => {};
 
 function end(status: number): void {
   if (ending) return;
   ending = true;
+  // Faster than an exit, and whoever comes next waits for what it has open.
+  if (idle) process.kill(process.pid, "SIGKILL");
   setTimeout(() => process.kill(process.pid, "SIGKILL"), STOP_MS).unref();
+  if (process.ppid !== keeper || !process.connected) {
+    // The next one may wait for the devices already.
+    leaveState()
+      .catch(() => {})
+      .finally(() => process.kill(process.pid, "SIGKILL"));
+    return;
+  }
   stop().then(
     () => process.exit(status),
     () => process.exit(1),
@@ -95,10 +113,33 @@ function fail(error: unknown): void {
   tell({ type: "failed", message: oneLine(error), status }, () => end(status));
 }
 
+/** The whole core is compiled for speed at once, not function by function when it is called: there is time now. */
+function compileAhead(): void {
+  for (const flag of ["--no-liftoff", "--no-wasm-lazy-compilation"]) setFlagsFromString(flag);
+}
+
+/** Everything that a director needs but tables; resolves when it is to begin, with what it has to begin with. */
+async function standBy(engine: Engine, snapshots: Snapshots, begun: Start): Promise<Start> {
+  idle = true;
+  await engine.prepare();
+  // What is loaded when it is needed otherwise; and of the same build as all the rest.
+  await Promise.all([import("../control/server.js"), import("./later.js"), import("../marks/marks.js")]);
+  await Promise.all([import("../health/failover.js"), import("./state.js"), import("../config/diff.js")]);
+  const told = new Promise<StepIn>((resolve) => (stepIn = resolve));
+  tell({ type: "waiting" });
+  const { swapped, config, restarts, tables } = await told;
+  idle = false;
+  snapshots.advance(engine.clock.ticks());
+  const { state } = begun;
+  const swap = state && { current: state.spare, spare: state.current };
+  return { ...begun, config, restarts, tables, state: swapped ? swap : state };
+}
+
 async function start(places: Start, thread: Thread): Promise<void> {
-  const message = received(places);
-  const { ports, version } = message;
-  let { config } = message;
+  const begun = received(places);
+  const { ports, version } = begun;
+  let { config } = begun;
+  if (begun.standby || begun.incoming !== undefined) compileAhead();
   const log = createLog(config.logLevel, "director");
   const engine = new Engine({
     ports,
@@ -117,18 +158,25 @@ async function start(places: Start, thread: Thread): Promise<void> {
   });
   stop = () => engine.stop();
   const snapshots = new Snapshots(engine.control.core, engine.memory);
+  const message = begun.standby ? await standBy(engine, snapshots, begun) : begun;
+  config = message.config;
   const refusedState = () => tell({ type: "state-refused" });
   const recovery =
-    message.state && (await import("./state.js")).recover(message.state.current, snapshots, config, log, refusedState);
-  let tables = message.tables ?? recovery?.tables;
+    message.incoming === undefined &&
+    message.state &&
+    (await import("./state.js")).recover(message.state.current, snapshots, config, log, refusedState);
+  let tables = message.tables ?? (recovery ? recovery.tables : undefined);
   let incoming: StateReader | undefined;
+  /** What the director before has said of its services. */
+  let saidBefore = "";
   if (message.incoming !== undefined) {
     await engine.prepare();
     tell({ type: "prepared" });
     await told("take");
     const { StateReader } = await import("../state/reader.js");
+    snapshots.advance(engine.clock.ticks());
     incoming = new StateReader(message.incoming, snapshots, "ours");
-    tables = await tablesFrom(incoming);
+    [saidBefore, tables] = await tablesFrom(incoming);
   }
   configure(engine, config, ports);
   for (const step of tables === undefined ? config.steps : await stepsOf(tables)) await apply(engine.ipvs, step);
@@ -145,20 +193,34 @@ async function start(places: Start, thread: Thread): Promise<void> {
   for (const [name, value] of tables?.settings ?? []) engine.control.setting(name, value);
   const timeouts = tables?.timeouts ?? config.timeouts;
   if (timeouts !== undefined) await engine.ipvs.setTimeouts(timeouts);
-  let taken = 0;
-  if (incoming === undefined) recovery?.restore();
-  else {
-    tell({ type: "taken" });
-    await told("begin");
-    const late = await tablesFrom(incoming);
-    const { diffTables } = await import("../config/diff.js");
+  const { diffTables } = await import("../config/diff.js");
+  /** What has changed over there since it was last read. */
+  const follow = async (reader: StateReader): Promise<void> => {
+    snapshots.advance(engine.clock.ticks());
+    const [said, late] = await tablesFrom(reader, saidBefore);
+    if (said === saidBefore || late === undefined) return;
+    saidBefore = said;
     for (const step of diffTables(tables?.services ?? [], late.services)) {
       await apply(engine.ipvs, { from: "the tables of the director before", step });
     }
     for (const [name, value] of late.settings) engine.control.setting(name, value);
     await engine.ipvs.setTimeouts(late.timeouts);
     if (late.marks !== tables?.marks) marksFirst?.replace(late.marks);
-    taken = incoming.restore().connections;
+    tables = late;
+  };
+  let toBegin = Promise.resolve();
+  if (recovery) recovery.restore();
+  else if (incoming !== undefined) {
+    incoming.link();
+    toBegin = told("begin");
+    const following = told("follow").then(() => true);
+    tell({ type: "taken" });
+    // A keeper of a version before knows of no second time.
+    if (await Promise.race([following, toBegin.then(() => false)])) {
+      await follow(incoming);
+      incoming.link();
+      tell({ type: "followed" });
+    }
   }
   const makeFailover = async () => {
     const { Failover } = await import("../health/failover.js");
@@ -168,10 +230,18 @@ async function start(places: Start, thread: Thread): Promise<void> {
   };
   // Where servers are checked, that decides who is sent frames, before there are any.
   const failoverFirst = (config.health ?? []).length === 0 ? undefined : await makeFailover();
+  // All that is left to do here is done while nobody forwards.
+  let taken = 0;
+  if (incoming !== undefined) {
+    await toBegin;
+    await follow(incoming);
+    taken = incoming.restore().connections;
+  }
   await engine.start();
   breathing = () => engine.breathing(BREATH_MS);
   if (incoming !== undefined) {
     tell({ type: "moving", connections: taken });
+    await failoverFirst?.settleAll();
     await told("alone");
   }
   let flows = false;
@@ -316,16 +386,23 @@ async function start(places: Start, thread: Thread): Promise<void> {
       await writer?.pause();
       writer = undefined;
       latest = await saved();
-      const memory = { current: -1, spare: message.outgoing, commit: async () => {} };
+      const memory = { current: -1, spare: message.outgoing, inMemory: true, commit: async () => {} };
       outgoing = new later.StateWriter({ snapshots, files: memory, log, text });
       await outgoing.start();
       if (outgoing.status.failed !== undefined) throw new Error(outgoing.status.failed);
     },
+    catchUp: async () => {
+      await outgoing?.catchUp();
+    },
     handOver: async () => {
       frozen = true;
-      await engine.halt();
+      const { generation } = snapshots;
       latest = await saved();
-      await outgoing?.close();
+      await engine.halt();
+      // What had been asked for before that moment may have been done after it.
+      if (snapshots.generation !== generation) latest = await saved();
+      outgoing?.changed();
+      await outgoing?.handOver();
       if (outgoing?.status.failed !== undefined) throw new Error(outgoing.status.failed);
     },
     resume: async () => {
@@ -354,6 +431,16 @@ async function start(places: Start, thread: Thread): Promise<void> {
     if (writer === undefined) return;
     latest = await saved();
     await writer.close();
+  };
+  leaveState = async () => {
+    failover.close();
+    await engine.halt();
+    const files = procfs?.close();
+    if (writer !== undefined) {
+      latest = await saved();
+      await writer.close(false);
+    }
+    await files;
   };
   await serving;
   if (!early) ready();
@@ -462,6 +549,8 @@ function refuseReload(message: string, number: number | undefined): void {
 interface Succession {
   /** Writes all tables, and goes on writing what changes. */
   copy(): Promise<void>;
+  /** Writes what has changed since, and goes on. */
+  catchUp(): Promise<void>;
   /** Stops, and writes the rest. */
   handOver(): Promise<void>;
   /** Goes on as if nothing had been. */
@@ -476,12 +565,15 @@ function told(type: ToDirector["type"]): Promise<void> {
 }
 
 /** What the director before has written of its services. */
-async function tablesFrom(reader: StateReader): Promise<SavedTables> {
+async function tablesFrom(reader: StateReader, before = ""): Promise<[text: string, tables: SavedTables | undefined]> {
   const { tablesIn } = await import("./state.js");
   const found = reader.look();
   const problem = "refused" in found ? found.refused : found.unfit;
-  const tables = "refused" in found ? undefined : tablesIn(found.text);
-  if (problem === undefined && tables !== undefined) return tables;
+  const text = "refused" in found ? "" : found.text;
+  // Nothing is read again that has not changed.
+  if (problem === undefined && text === before) return [text, undefined];
+  const tables = tablesIn(text);
+  if (problem === undefined && tables !== undefined) return [text, tables];
   throw new LvsError("ERR_LVS_TABLES", `the tables of the running director do not fit: ${problem ?? "no services"}`);
 }
 
@@ -495,7 +587,7 @@ function askForUpgrade(): Promise<UpgradeResult> {
 }
 
 /** A step of another director's way into this one's place. */
-function succeed(step: "copied" | "handed", work: Promise<void> | undefined): void {
+function succeed(step: "copied" | "caught-up" | "handed", work: Promise<void> | undefined): void {
   if (work === undefined) tell({ type: "unable", problem: "this director has not come up itself yet" });
   else
     work.then(
@@ -609,10 +701,17 @@ export function direct(thread: Thread): void {
     else if (message.type === "refused") refuseReload(message.message, message.number);
     else if (message.type === "alive") void showLife();
     else if (message.type === "copy") succeed("copied", successions?.copy());
+    else if (message.type === "catch-up") succeed("caught-up", successions?.catchUp());
+    else if (message.type === "step-in") stepIn(message);
     else if (message.type === "hand-over") succeed("handed", successions?.handOver());
     else if (message.type === "resume") goOn(message.number, message.problem);
     else if (message.type === "leave") void leave(message.number, message.result);
-    else if (message.type === "take" || message.type === "begin" || message.type === "alone") {
+    else if (
+      message.type === "take" ||
+      message.type === "follow" ||
+      message.type === "begin" ||
+      message.type === "alone"
+    ) {
       waiting.get(message.type)?.();
       waiting.delete(message.type);
     } else if (message.type === "committed") {

@@ -35,6 +35,14 @@ const BACKOFF_MOST_MS = 5000;
 const HEALTHY_MS = 60_000;
 /** So many deaths in a row, and the keeper gives up. */
 const DEATHS_MOST = 8;
+/** A director that forwards for so long gets another one beside it that stands by, */
+const STAND_BY_AFTER_MS = 1000;
+/** which has so long to make itself ready, */
+const STAND_BY_WITHIN_MS = 60_000;
+/** is tried again after this when it ends, */
+const STAND_BY_AGAIN_MS = 30_000;
+/** and is replaced after a day: clocks of a memory compare times that are some weeks apart at the most. */
+const STAND_BY_MS = 24 * 60 * 60 * 1000;
 /** How long a director may take to end before it is killed. */
 const STOP_MS = 3000;
 
@@ -88,7 +96,7 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
   process.on("SIGHUP", reload);
   try {
     if (config.state !== undefined) state = await StateFile.open(config.state);
-    devices.openAll();
+    await devices.openAll();
     socket = openControlSocket(config.socket, gid);
     if (config.procfs !== undefined) procfs = openProcfsDirectory(config.procfs, user);
     if (!boundChildren())
@@ -102,7 +110,7 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     supervisor.watch = watchFile(config, log, supervisor);
     await supervisor.run();
   } finally {
-    supervisor?.close();
+    await supervisor?.close();
     routes?.close();
     procfs?.close();
     devices.close();
@@ -175,6 +183,9 @@ class Supervisor {
   /** What a director that died leaves to the next. */
   private tables: SavedTables | undefined;
   private director: Running | undefined;
+  /** Stands by: it has everything but tables, which it finds in the state file when the director dies. */
+  private standby: Standby | undefined;
+  private standbyTimer: NodeJS.Timeout | undefined;
   private restarts = 0;
   /** Sees to it that a changed file is read again. */
   watch: FileWatch | undefined;
@@ -215,10 +226,14 @@ class Supervisor {
     this.manager.ready(`forwarding on ${this.options.config.ports.map(({ name }) => name).join(" ")}${remark}`);
   }
 
-  close(): void {
+  /** Whoever stands by has the devices and the state file open: it is waited for. */
+  async close(): Promise<void> {
     clearInterval(this.watchdog);
+    clearTimeout(this.standbyTimer);
     this.watch?.close();
     this.checkers.close();
+    this.standby?.running.kill();
+    await this.standby?.running.ended;
   }
 
   /** Reads the configuration again: for a director that asked, or for a signal. A bad one changes nothing. */
@@ -298,8 +313,68 @@ class Supervisor {
       clearTimeout(timer);
       // Whoever cannot start with what the one before left may with what the configuration says.
       if (end.how === "failed") this.tables = undefined;
-      this.devices.revive();
+      // It has the descriptors of those that are gone.
+      if (this.devices.revive()) this.renewStandby();
     }
+  }
+
+  /** Has a director stand by soon, in the place of the one that does. Without a state file it would begin with nothing. */
+  private standBySoon(afterMs: number): void {
+    if (this.state === undefined || this.options.stop.isSet) return;
+    clearTimeout(this.standbyTimer);
+    this.standbyTimer = setTimeout(() => this.standBy(), afterMs);
+  }
+
+  /** When it has ended another one takes its place. */
+  private renewStandby(): void {
+    if (this.standby === undefined) return;
+    this.standby.renewed = true;
+    this.standby.running.kill();
+  }
+
+  private standBy(): void {
+    const { state, upgrading, director } = this;
+    if (state === undefined || upgrading || director === undefined || this.options.stop.isSet) return;
+    if (this.standby !== undefined) {
+      this.renewStandby();
+      return;
+    }
+    const standby: Standby = { running: this.launch(undefined, true), current: state.current };
+    this.standby = standby;
+    standby.running.until("waiting", STAND_BY_WITHIN_MS).then(
+      () => {
+        standby.isReady = true;
+        this.log.info({ event: "standby.ready", child: standby.running.pid }, "another director stands by");
+        this.standBySoon(STAND_BY_MS);
+      },
+      () => standby.running.kill(),
+    );
+    void standby.running.ended.then((end) => {
+      if (this.standby !== standby) return;
+      this.standby = undefined;
+      if (standby.renewed !== true && end.how !== "stopped") {
+        const reason = end.how === "failed" ? end.error.message : end.reason;
+        this.log.warn({ event: "standby.ended" }, `the director that stands by ended: ${reason}`);
+      }
+      this.standBySoon(standby.renewed === true ? 0 : STAND_BY_AGAIN_MS);
+    });
+  }
+
+  /** The director that stands by, if there is one, begins with what the one before left. */
+  private stepIn(): Running | undefined {
+    const { standby, state, marks, restarts, tables } = this;
+    if (standby === undefined || state === undefined) return undefined;
+    this.standby = undefined;
+    if (standby.isReady !== true || standby.renewed === true) {
+      standby.running.kill();
+      return undefined;
+    }
+    const { running } = standby;
+    this.director = running;
+    const config = { ...this.config, marks };
+    running.send({ type: "step-in", config, restarts, tables, swapped: state.current !== standby.current });
+    this.tellAgain(running);
+    return running;
   }
 
   /** Hands other firewall marks to the director, and to those that come after it. */
@@ -329,7 +404,7 @@ class Supervisor {
 
   /** Starts a director and stays with it, and with those that take its place, until one has ended. */
   private async oneDirector(): Promise<End> {
-    for (let running = this.launch(undefined); ; ) {
+    for (let running = this.stepIn() ?? this.launch(undefined); ; ) {
       const end = await running.ended;
       if (this.director === running) this.director = undefined;
       if (running.successor === undefined) {
@@ -340,10 +415,10 @@ class Supervisor {
     }
   }
 
-  /** Starts a director; `before`: beside the one whose place it is to take. */
-  private launch(before: Running | undefined): Running {
+  /** Starts a director; `before`: beside the one whose place it is to take; `standby`: in case that one dies. */
+  private launch(before: Running | undefined, standby = false): Running {
     const running = new Running(this.options.stop, native.memfdCreate("wlvs-handover", native.MFD_CLOEXEC));
-    if (before === undefined) this.director = running;
+    if (before === undefined && !standby) this.director = running;
     const { version } = this.options;
     const config = { ...this.config, marks: this.marks };
     const { tables, restarts } = this;
@@ -378,8 +453,9 @@ class Supervisor {
     }
     const places = { ports, socketFd, state, outgoing, incoming };
     const descriptorCount = descriptors.length;
-    running.send({ type: "start", config, version, restarts, tables, ...places, descriptorCount } satisfies Start);
-    if (before === undefined) this.tellAgain(running);
+    const start = { type: "start", config, version, restarts, tables, ...places, descriptorCount, standby } as const;
+    running.send(start satisfies Start);
+    if (before === undefined && !standby) this.tellAgain(running);
     return running;
   }
 
@@ -424,6 +500,7 @@ class Supervisor {
         if (this.options.stop.isSet) return;
         this.flows = true;
         this.forwarding();
+        this.standBySoon(STAND_BY_AFTER_MS);
         if (this.announced) return;
         this.announced = true;
         this.options.ready(
@@ -445,6 +522,8 @@ class Supervisor {
       const result = await replace(old, fresh);
       old.successor = fresh;
       this.director = fresh;
+      // It is of the build before.
+      this.renewStandby();
       this.tellAgain(fresh);
       log.info(
         { event: "upgrade.done", child: result.pid, connections: result.connections, pause: result.pause },
@@ -460,8 +539,19 @@ class Supervisor {
       old.send({ type: "resume", number, problem });
     } finally {
       this.upgrading = false;
+      if (this.standby === undefined) this.standBySoon(STAND_BY_AFTER_MS);
     }
   }
+}
+
+/** A director that waits for another one's death. */
+interface Standby {
+  readonly running: Running;
+  /** The state file when it was started. */
+  readonly current: number;
+  isReady?: boolean;
+  /** Another one is to take its place. */
+  renewed?: boolean;
 }
 
 /** A director's process. */
@@ -530,7 +620,7 @@ class Running implements Peer {
     this.child?.send(message, () => {});
   }
 
-  until(step: UpgradeStep, limitMs: number): Promise<{ readonly connections: number }> {
+  until(step: UpgradeStep | "waiting", limitMs: number): Promise<{ readonly connections: number }> {
     return new Promise((resolve, reject) => {
       const done = () => {
         clearTimeout(timer);

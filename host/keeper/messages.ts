@@ -7,22 +7,26 @@ import type { Health, Tally } from "../health/monitor.js";
 import type { SavedTables } from "./tables-report.js";
 import type { WantedRoutes } from "./tun-routes.js";
 
-export type UpgradeStep = "prepared" | "copied" | "taken" | "handed" | "moving";
+export type UpgradeStep = "prepared" | "copied" | "taken" | "caught-up" | "followed" | "handed" | "moving";
 
 export type ToDirector =
   | Start
   | { readonly type: "marks"; readonly text: string }
   | { readonly type: "routed"; readonly number: number }
-  // A director takes another's place (upgrade.ts). To the one that goes: write what there is and go on; stop, and write
-  // the rest; go on after all; it is done, leave.
+  // A director takes another's place (upgrade.ts). To the one that goes: write what there is and go on; write what
+  // has changed since, and go on; stop, and write the rest; go on after all; it is done, leave.
   | { readonly type: "copy" }
+  | { readonly type: "catch-up" }
   | { readonly type: "hand-over" }
   | { readonly type: "resume"; readonly number: number; readonly problem: string }
   | { readonly type: "leave"; readonly number: number; readonly result: UpgradeResult }
-  // To the one that comes: read what has been written; all of it has been, begin; the other one has left.
+  // To the one that comes: read what has been written, and once more; all of it has been, begin; the other one has left.
   | { readonly type: "take" }
+  | { readonly type: "follow" }
   | { readonly type: "begin" }
   | { readonly type: "alone" }
+  /** To one that stands by: the director before it died, begin. */
+  | StepIn
   /** Why it could not be done, if it could not. */
   | { readonly type: "committed"; readonly number: number; readonly problem: string | undefined }
   | { readonly type: "health"; readonly health: readonly Health[]; readonly tallies: readonly Tally[] }
@@ -49,12 +53,23 @@ export interface Start {
   readonly outgoing: number;
   /** What the director before writes, whose place it takes while that one still runs; undefined: there is none. */
   readonly incoming: number | undefined;
+  /** It makes everything ready, and waits for "step-in". */
+  readonly standby: boolean;
   /** --state: the file, and the one that the next snapshot goes to. */
   readonly state: { readonly current: number; readonly spare: number } | undefined;
 }
 
+/** What has become of what a director was told when it began to stand by. */
+export interface StepIn extends Pick<Start, "config" | "restarts" | "tables"> {
+  readonly type: "step-in";
+  /** The two state files have changed their places. */
+  readonly swapped: boolean;
+}
+
 export type ToKeeper =
   | { readonly type: "ready" }
+  /** It stands by. */
+  | { readonly type: "waiting" }
   /** Somebody wants this director to be replaced; answered by "leave" or "resume" with the same number. */
   | { readonly type: "upgrade"; readonly number: number }
   /** What "copy", "hand-over", "take" and "begin" asked for is done; "prepared": it waits for "take". */

@@ -5,7 +5,7 @@ import * as native from "../port/native.js";
 
 /** A director that is being ended may still have the file. */
 const LOCK_MS = 3000;
-const LOCK_STEP_MS = 20;
+const LOCK_STEP_MS = 5;
 
 export class StateFile {
   readonly path: string;

@@ -17,8 +17,9 @@ const STOP_MS = 2000;
 const BEGIN_MS = 5000;
 
 /**
- * The new one comes up; the old one writes its tables while it forwards, and the new one reads them; then the old one
- * stops, writes what has changed since, and the new one goes on from there. Throws where the old one has to go on.
+ * The new one comes up; the old one writes its tables while it forwards, and the new one reads and links them; then the
+ * same with what has changed meanwhile, so that little is left: the old one stops, writes that, and the new one goes on
+ * from there. Throws where the old one has to go on.
  */
 export async function replace(old: Peer, fresh: Peer): Promise<Omit<UpgradeResult, "version">> {
   await fresh.until("prepared", PREPARE_MS);
@@ -26,6 +27,10 @@ export async function replace(old: Peer, fresh: Peer): Promise<Omit<UpgradeResul
   await old.until("copied", COPY_MS);
   fresh.send({ type: "take" });
   await fresh.until("taken", COPY_MS);
+  old.send({ type: "catch-up" });
+  await old.until("caught-up", COPY_MS);
+  fresh.send({ type: "follow" });
+  await fresh.until("followed", COPY_MS);
   const began = performance.now();
   old.send({ type: "hand-over" });
   await old.until("handed", STOP_MS);

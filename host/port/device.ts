@@ -127,8 +127,11 @@ function enslave(bridge: string, name: string): void {
   }
 }
 
+/** Somebody has the device, or had it a moment ago: the kernel lets go of what a killed process held after it is gone. */
+export class DeviceInUse extends LvsError {}
+
 function inUse(name: string): LvsError {
-  return new LvsError("ERR_LVS_PORT_OPEN", `${name} is in use by another program: end it, or take another name`);
+  return new DeviceInUse("ERR_LVS_PORT_OPEN", `${name} is in use by another program: end it, or take another name`);
 }
 
 function otherKind(kind: "tap" | "tun", name: string): LvsError {
