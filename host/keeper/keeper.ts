@@ -517,6 +517,8 @@ class Supervisor {
       return;
     }
     this.upgrading = true;
+    // One that only begins to stand by would take the processor from the new one, and be replaced after it.
+    if (this.standby?.isReady !== true) this.renewStandby();
     const fresh = this.launch(old);
     try {
       const result = await replace(old, fresh);

@@ -10,7 +10,8 @@ export interface Peer {
   until(step: UpgradeStep, limitMs: number): Promise<{ readonly connections: number }>;
 }
 
-const PREPARE_MS = 20_000;
+/** It compiles for some tenths of a second of the processor, which others may want, too. */
+const PREPARE_MS = 60_000;
 const COPY_MS = 60_000;
 /** Frames wait meanwhile: beyond that the one that goes is let go on. */
 const STOP_MS = 2000;
