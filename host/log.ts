@@ -10,7 +10,7 @@ export const LOG_LEVELS = [...(Object.keys(LEVELS) as Line[]), "silent"] as cons
 /** What docs/logs.md says of the event. */
 interface Fields {
   readonly event: string;
-  readonly [name: string]: unknown;
+  readonly [name: string]: string | number | readonly string[] | undefined;
 }
 
 export type Logger = { readonly [level in Line]: (fields: Fields, text: string) => void };

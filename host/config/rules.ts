@@ -3,11 +3,24 @@ import { readFile } from "node:fs/promises";
 import { LvsError, usage } from "../errors.js";
 import type { MarksSpec, SourcedStep } from "./config.js";
 
+/**
+ * What reads these files: not loaded for a start without any. A process that may read some later loads it early, before
+ * the files of another version lie in its place.
+ */
+export function loadParsers() {
+  return Promise.all([
+    import("../ipvs/restore.js"),
+    import("../marks/parse.js"),
+    import("../marks/ruleset.js"),
+    import("../marks/tokens.js"),
+  ]);
+}
+
 /** The changes that a file (`-`: standard input) asks for; a bad line spoils the whole. */
 export async function readRules(file: string, stdin: AsyncIterable<string | Uint8Array>): Promise<SourcedStep[]> {
   const name = file === "-" ? "standard input" : file;
   const text = file === "-" ? await readAll(stdin) : await readText("--rules", file);
-  const { parseRules, RulesError } = await import("../ipvs/restore.js");
+  const [{ parseRules, RulesError }] = await loadParsers();
   try {
     return parseRules(text).map(({ number, step }) => ({ from: `--rules ${name}, line ${number}`, step }));
   } catch (error) {
@@ -25,11 +38,7 @@ export async function readMarks(file: string, stdin: AsyncIterable<string | Uint
 
 /** Throws a usage error that names the line of what is wrong. */
 export async function checkMarks(name: string, text: string): Promise<void> {
-  const [{ parseMarks }, { emptyRuleset }, { MarksError }] = await Promise.all([
-    import("../marks/parse.js"),
-    import("../marks/ruleset.js"),
-    import("../marks/tokens.js"),
-  ]);
+  const [, { parseMarks }, { emptyRuleset }, { MarksError }] = await loadParsers();
   try {
     parseMarks(text, emptyRuleset());
   } catch (error) {

@@ -170,7 +170,8 @@ async function start(places: Start, thread: Thread): Promise<void> {
   /** What the director before has said of its services. */
   let saidBefore = "";
   if (message.incoming !== undefined) {
-    await engine.prepare();
+    // Nobody is to wait for files once it has taken the other one's place.
+    await Promise.all([engine.prepare(), import("./later.js")]);
     tell({ type: "prepared" });
     await told("take");
     const { StateReader } = await import("../state/reader.js");

@@ -5,7 +5,7 @@
 import type { ChildProcess } from "node:child_process";
 import { resolve } from "node:path";
 import type { MarksSpec, RunConfig } from "../config/config.js";
-import { readMarks } from "../config/rules.js";
+import { loadParsers, readMarks } from "../config/rules.js";
 import { LvsError, oneLine, usage } from "../errors.js";
 import { createLog, type Logger } from "../log.js";
 import { sendDescriptors } from "../port/descriptors.js";
@@ -503,6 +503,7 @@ class Supervisor {
         this.standBySoon(STAND_BY_AFTER_MS);
         if (this.announced) return;
         this.announced = true;
+        if (this.options.load !== undefined) loadParsers().catch(() => {});
         this.options.ready(
           `wlvs: forwarding on ${this.config.ports.map(({ name }) => name).join(" ")}, control ${this.config.socket}\n`,
         );
