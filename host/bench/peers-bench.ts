@@ -10,9 +10,13 @@ import { familyOf, has, processorTime, type Running, Stage } from "./stage.js";
 
 export interface PeersRow {
   readonly contender: string;
+  /** Forwards nothing: what the load could do at all. */
+  readonly isCeiling?: true | undefined;
   readonly value: Figure;
   /** Seconds of the forwarder's core for the test's unit of work. */
   readonly cpu: Figure;
+  /** How much of the load's cores was at work, of 1: where it is all of them, the forwarder is not what limits. */
+  readonly load: Figure;
   /** rr: the 99th percentile. */
   readonly p99?: Figure | undefined;
   /** Of the values, round by round: wlvs (the first of the rows) / this one, and this one / the better bare forwarder. */
@@ -36,8 +40,8 @@ export interface PeersContender {
   readonly id: string;
   readonly name: string;
   readonly version?: string | undefined;
-  /** From the start of the process until frames flow, in milliseconds. */
-  readonly ready?: number | undefined;
+  /** From starts of the process until frames flow, in milliseconds, on all cores. */
+  readonly ready?: Figure | undefined;
   /** Processors that it uses while nothing happens. */
   readonly idle?: number | undefined;
 }
@@ -176,7 +180,7 @@ http {
   access_log off; server_tokens off;
   client_body_temp_path ${own("body")}; proxy_temp_path ${own("proxy")}; fastcgi_temp_path ${own("fastcgi")};
   uwsgi_temp_path ${own("uwsgi")}; scgi_temp_path ${own("scgi")};
-  server { listen ${PORT} backlog=4096; location / { return 200 "ok"; } }
+  server { listen ${PORT} backlog=4096 deferred; location / { return 204; } }
 }
 `,
   );
@@ -222,7 +226,7 @@ export async function benchPeers(options: PeersOptions): Promise<PeersReport> {
   for (const signal of signals) process.once(signal, interrupt);
   try {
     await stage.open();
-    const lanes = await startAll(stage, load.path, only, progress, missing);
+    const lanes = await startAll(stage, load.path, { only, rounds, progress }, missing);
     progress("all of them: idle");
     const contenders = await describe(lanes);
     const tests: PeersTest[] = [];
@@ -249,8 +253,7 @@ export async function benchPeers(options: PeersOptions): Promise<PeersReport> {
 async function startAll(
   stage: Stage,
   load: string,
-  only: readonly TestName[],
-  progress: Progress,
+  { only, rounds, progress }: { only: readonly TestName[]; rounds: number; progress: Progress },
   missing: string[],
 ): Promise<Lane[]> {
   const lanes: Lane[] = [];
@@ -263,7 +266,7 @@ async function startAll(
       continue;
     }
     progress(`${contender.name}: starting`);
-    const lane = new Lane(stage, contender, at + 1);
+    const lane = new Lane(stage, contender, at + 1, rounds);
     try {
       await contender.start(lane);
       const asks = () =>
@@ -294,7 +297,13 @@ async function describe(lanes: readonly Lane[]): Promise<PeersContender[]> {
   return lanes.map(({ contender, ready }, at) => {
     const from = before[at];
     const idle = from === undefined ? undefined : (after[at]! - from) / IDLE_SECONDS;
-    return { id: contender.id, name: contender.name, version: contender.version?.(), ready, idle };
+    return {
+      id: contender.id,
+      name: contender.name,
+      version: contender.version?.(),
+      ready: ready.length === 0 ? undefined : figure(ready),
+      idle,
+    };
   });
 }
 
@@ -313,7 +322,7 @@ async function runTest(
 ): Promise<PeersTest> {
   let lanes = fielded(all, test.name);
   const server = await test.serve(stage, load);
-  const results = new Map<Lane, Array<Measured & { cpu: number }>>(lanes.map((lane) => [lane, []]));
+  const results = new Map<Lane, Array<Measured & { cpu: number; load: number }>>(lanes.map((lane) => [lane, []]));
   // The first round only warms up, and is short.
   for (let round = 0; round <= rounds; round++) {
     // Each round begins with another one: nobody always follows the same neighbour.
@@ -322,10 +331,13 @@ async function runTest(
       const { name } = lane.contender;
       progress(`${test.title}: ${round === 0 ? "warming up" : `round ${round} of ${rounds}`}, ${name}`);
       try {
-        const before = stage.busy();
+        const [before, loadBefore, from] = [stage.busy("forwarder"), stage.busy("load"), performance.now()];
         const measured = await test.measure(lane, load, round === 0 ? Math.min(seconds, 0.3) : seconds, server);
-        const cpu = (stage.busy() - before) / measured.work;
-        if (round > 0) results.get(lane)!.push({ ...measured, cpu });
+        const cpu = (stage.busy("forwarder") - before) / measured.work;
+        const spent = ((performance.now() - from) / 1000) * stage.loadCpus.length;
+        // Ticks are counted when they end: a part of one more may be among them.
+        const share = Math.min(1, (stage.busy("load") - loadBefore) / spent);
+        if (round > 0) results.get(lane)!.push({ ...measured, cpu, load: share });
       } catch (error) {
         if (stage.interrupted) throw error;
         missing.push(`${test.title}, ${name}: ${error instanceof Error ? error.message : error}`);
@@ -345,8 +357,10 @@ async function runTest(
     const late = measured.flatMap(({ p99 }) => (p99 === undefined ? [] : [p99]));
     return {
       contender: lane.contender.name,
+      ...(lane.contender.isCeiling === true && { isCeiling: true as const }),
       value: figure(values(lane)),
       cpu: figure(measured.map(({ cpu }) => cpu)),
+      load: figure(measured.map(({ load }) => load)),
       ...(late.length > 0 && { p99: figure(late) }),
       wlvs: ratio(ours, lane),
       ...(bare !== undefined && { bare: ratio(lane, bare) }),

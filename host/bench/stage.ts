@@ -50,7 +50,7 @@ const SYSCTLS = [
   "net.ipv6.conf.default.disable_ipv6=1",
 ] as const;
 
-export type Place = "forwarder" | "load";
+export type Place = "forwarder" | "load" | "all";
 
 export interface RunOptions {
   readonly netns?: string;
@@ -119,11 +119,17 @@ export class Stage {
   /** Packets that arrive at a device are looked at on these cores. */
   async steer(netns: string, device: string, place: Place): Promise<void> {
     let mask = 0n;
-    for (const cpu of place === "forwarder" ? [this.forwarderCpu] : this.loadCpus) mask |= 1n << BigInt(cpu);
+    for (const cpu of this.cpusOf(place)) mask |= 1n << BigInt(cpu);
     const groups: string[] = [];
     for (; mask > 0n; mask >>= 32n) groups.unshift((mask & 0xffffffffn).toString(16).padStart(8, "0"));
     const script = `for queue in /sys/class/net/${device}/queues/rx-*; do echo ${groups.join(",")} >"$queue/rps_cpus"; done`;
     await this.run("sh", ["-c", script], { netns });
+  }
+
+  /** Moves a process that runs, with all that descend from it and all their threads, to other cores. */
+  async confine({ child }: Running, place: Place): Promise<void> {
+    const cpus = this.cpusOf(place).join(",");
+    for (const pid of familyOf(child.pid!)) await this.run("taskset", ["-a", "-c", "-p", cpus, `${pid}`]);
   }
 
   /** Room for what a kernel's NAT has to remember; the limit is one for the whole machine. */
@@ -223,13 +229,22 @@ export class Stage {
     this.guardian.stdin!.end();
   }
 
-  /** Seconds that the forwarder's core has been at work, for whoever and in whichever part of the kernel. */
-  busy(): number {
-    const line = readFileSync("/proc/stat", "latin1")
-      .split("\n")
-      .find((one) => one.startsWith(`cpu${this.forwarderCpu} `));
-    const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = (line ?? "").split(" ").slice(1).map(Number);
-    return (user + nice + system + irq + softirq) / CLOCK_TICKS;
+  /** Seconds that cores have been at work, for whoever and in whichever part of the kernel. */
+  busy(place: Place): number {
+    const names = new Set(this.cpusOf(place).map((cpu) => `cpu${cpu}`));
+    let ticks = 0;
+    for (const line of readFileSync("/proc/stat", "latin1").split("\n")) {
+      const [name = "", ...fields] = line.split(" ");
+      if (!names.has(name)) continue;
+      const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = fields.map(Number);
+      ticks += user + nice + system + irq + softirq;
+    }
+    return ticks / CLOCK_TICKS;
+  }
+
+  private cpusOf(place: Place): readonly number[] {
+    if (place === "forwarder") return [this.forwarderCpu];
+    return place === "load" ? this.loadCpus : [...this.loadCpus, this.forwarderCpu];
   }
 
   private name(role: string): string {
@@ -238,8 +253,8 @@ export class Stage {
 
   private words(command: string, argv: readonly string[], { netns, on }: RunOptions): string[] {
     const within = netns === undefined ? [] : ["ip", "netns", "exec", netns];
-    const cpus = on === "forwarder" ? `${this.forwarderCpu}` : this.loadCpus.join(",");
-    return [...within, ...(on === undefined ? [] : ["taskset", "-c", cpus]), command, ...argv];
+    const where = on === undefined ? [] : ["taskset", "-c", this.cpusOf(on).join(",")];
+    return [...within, ...where, command, ...argv];
   }
 
   private tell(line: string): void {

@@ -50,12 +50,22 @@ describe("wlvs bench peers", () => {
       expect(rows[0]!.contender).toMatch(/^wlvs, /);
       expect(rows[0]!.wlvs).toMatchObject({ median: 1, least: 1, most: 1 });
       expect(rows.find(({ contender }) => contender === best)!.bare).toMatchObject({ median: 1 });
-      for (const { value, cpu } of rows) {
+      // Nobody in between is in the tables, and is no contender.
+      expect(rows.filter(({ isCeiling }) => isCeiling).map(({ contender }) => contender)).toEqual([
+        expect.stringMatching(/^no forwarder/),
+      ]);
+      for (const { value, cpu, load } of rows) {
         expect(value.rounds).toHaveLength(2);
         expect(value.least).toBeGreaterThan(0);
         expect(cpu.median).toBeGreaterThanOrEqual(0);
+        expect(load.least).toBeGreaterThan(0);
+        expect(load.most).toBeLessThanOrEqual(1);
       }
     }
+
+    const started = report.contenders.filter(({ ready }) => ready !== undefined);
+    expect(started.map(({ ready }) => ready!.rounds.length)).toContain(2);
+    expect(Math.min(...started.map(({ ready }) => ready!.least))).toBeGreaterThan(0);
 
     mkdirSync(join(folder, "docs"));
     const marked = (name: string) => `before\n<!-- peers: ${name} -->\nold\n<!-- peers: end -->\nafter\n`;

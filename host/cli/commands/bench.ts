@@ -178,12 +178,13 @@ const SHOWN: Readonly<Record<TestName, readonly [unit: string, scale: number, di
 function peersText(report: PeersReport): string {
   const ready = report.contenders.flatMap(({ name, ready, idle }) => {
     if (idle === undefined) return [];
-    const started = ready === undefined ? "" : `, forwards ${ready.toFixed(0)} ms after its start`;
+    const started = ready === undefined ? "" : `, forwards ${shown(ready, 0).join(" ")} ms after its start`;
     return [`${name}: idle ${(idle * 100).toFixed(1)} % of a core${started}\n`];
   });
   return [
     machineText(report.machine),
     `${report.rounds} rounds of ${report.seconds} s in turn, medians (ranges); one core forwards, the other is the load; reno.\n`,
+    "load: how much of the load's core was at work; the last line forwards nothing, and is what the load can do at all.\n",
     "wlvs/it: the first line's value over this one's, round by round; it/C: this one's over the better C forwarder's.\n",
     ...report.tests.map(peersTable),
     "\n",
@@ -202,6 +203,7 @@ function peersTable(test: PeersTest): string {
     "(range)",
     ...(late ? ["p99", "(range)"] : []),
     cpu,
+    "load",
     "wlvs/it",
     "(range)",
     "it/C",
@@ -213,6 +215,7 @@ function peersTable(test: PeersTest): string {
     ...shown(row.value, digits, scale),
     ...(late ? shown(row.p99, digits, scale) : []),
     row.cpu.median.toFixed(3),
+    `${(row.load.median * 100).toFixed(0)} %`,
     ...shown(row.wlvs, 2),
     ...shown(row.bare, 2),
     "#".repeat(Math.round((BAR * row.value.median) / most)),
