@@ -474,7 +474,10 @@ class Importer {
     if (first === "group") {
       const group = this.groups.get(second ?? "");
       if (group === undefined) {
-        this.skip(node, `there is no virtual_server_group ${second}`);
+        this.skip(
+          node,
+          second === undefined ? "the group's name is missing" : `there is no virtual_server_group ${second}`,
+        );
         return undefined;
       }
       this.used.add(second!);

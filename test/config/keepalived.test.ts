@@ -59,6 +59,11 @@ describe("import of keepalived", () => {
     expect(leftOut.map((line) => line.slice(0, 2))).toEqual(["2:", "3:"]);
   });
 
+  it("says that a group's name is missing", () => {
+    expect(imported("virtual_server group").leftOut.join()).toContain("the group's name is missing");
+    expect(imported("virtual_server group web").leftOut.join()).toContain("there is no virtual_server_group web");
+  });
+
   it("takes services, servers and their checks over", () => {
     const { services, leftOut } = imported(`
 global_defs {
