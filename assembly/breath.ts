@@ -2,6 +2,7 @@
 
 import { receive } from "./director";
 import { forwardPlain, TURNED_AWAY } from "./fast-path";
+import { provoke } from "./fault";
 import { keepHouse } from "./housekeeping";
 import * as Counters from "./layout/counters";
 import * as Hint from "./layout/hint";
@@ -44,6 +45,7 @@ export function startBreath(worker: u32, now: u32): usize {
   setWord(Memory.CURRENT_QUEUE, <u32>queue);
   // Workers hand in their own readings of one clock: it never goes back.
   if (<i32>(now - word(Memory.NOW)) > 0) setWord(Memory.NOW, now);
+  if (word(Memory.FAULT) !== 0) provoke(worker);
   return queue;
 }
 

@@ -14,7 +14,7 @@ import * as Snapshot from "./snapshot";
 import { acquire, BETWEEN, hold as holdLock, release as releaseLock, unhold } from "./table/lock";
 import { count, countAt, word } from "./table/memory";
 import * as Trace from "./trace";
-import { endUringBreath, runUringBreath } from "./uring";
+import { abandonWorker as abandon, endUringBreath, runUringBreath } from "./uring";
 
 export function layoutVersion(): u32 {
   return Memory.LAYOUT_VERSION;
@@ -365,4 +365,11 @@ export function traceSample(every: u32): u32 {
   const result = Trace.traceSample(every);
   unhold();
   return result;
+}
+
+/** The thread of a worker is gone, its ring with it: see uring.ts. */
+export function abandonWorker(worker: u32): void {
+  holdLock();
+  abandon(worker);
+  unhold();
 }

@@ -17,7 +17,7 @@ import * as Slot from "./layout/slot";
 import * as Uring from "./layout/uring";
 import * as Worker from "./layout/worker";
 import { acquire, release } from "./table/lock";
-import { count, countAt, now, reached, word } from "./table/memory";
+import { count, countAt, now, reached, setWord, word } from "./table/memory";
 import { freeSlots, giveSlot, popSlot, resetSlot } from "./table/slot";
 
 /** A queue whose reads ended with an error is tried again after this many ticks. */
@@ -419,4 +419,34 @@ function giveAll(block: usize, state: usize, lists: usize): void {
       giveSlot(slot);
     }
   }
+}
+
+/**
+ * The thread of a worker is gone, and its ring with it: what it held is free again. Frames that it had not come to are
+ * lost; the slot of the one that it was at, if it was at one, is lost too.
+ */
+export function abandonWorker(worker: u32): void {
+  const lists = <usize>word(Memory.WORKERS_BASE) + <usize>worker * Worker.SIZE;
+  const received = load<u32>(lists, Worker.RECEIVED_COUNT);
+  for (let n = load<u32>(lists, Worker.DONE); n < received; n++)
+    giveSlot(<usize>load<u32>(lists + ((<usize>n) << 2), Worker.RECEIVED));
+  store<u32>(lists, 0, Worker.DONE);
+  store<u32>(lists, 0, Worker.RECEIVED_COUNT);
+  setWord(Memory.TRACE_FRAME, 0);
+  const block = blockOf(worker);
+  const hasRing = (worker + 1) * <u32>Uring.SIZE <= word(Memory.RINGS_CAPACITY);
+  if (!hasRing) {
+    const sending = load<u32>(lists, Worker.SEND_COUNT);
+    for (let n: u32 = 0; n < sending; n++) giveSlot(<usize>load<u32>(lists + ((<usize>n) << 2), Worker.SEND));
+    store<u32>(lists, 0, Worker.SEND_COUNT);
+    return;
+  }
+  for (let n: u32 = 0; n < <u32>Uring.SUBMISSIONS; n++) {
+    const place = block + Uring.POSTED + ((<usize>n) << 2);
+    const slot = <usize>load<u32>(place);
+    if (slot === 0) continue;
+    store<u32>(place, 0);
+    giveSlot(slot);
+  }
+  giveAll(block, block + Uring.STATE, lists);
 }

@@ -240,3 +240,6 @@ export const SOURCE_TEXT = 2880;
 /** What is left of the rates of ICMP errors, four kinds of 8 bytes each (answer.ts), and of RST (table/bucket). */
 export const ERROR_BUCKETS = 3200;
 export const RESET_BUCKET = 3232;
+/** Tests of what follows from a bug: what the worker of that number is to do in its next breath (layout/fault), once. */
+export const FAULT = 3072;
+export const FAULT_WORKER = 3076;

@@ -40,6 +40,10 @@ export interface PortInfo {
   readonly dropsOut: number;
   /** undefined where the kernel cannot be asked. */
   readonly device?: DeviceInfo | undefined;
+  /** Why there is no device, or why frames do not get further. */
+  readonly problem?: string | undefined;
+  /** How often its device was made again, because somebody had deleted it. */
+  readonly remade?: number | undefined;
 }
 
 /** A thread that moves frames, since the start. */
@@ -52,6 +56,8 @@ export interface WorkerInfo {
   readonly busy: number;
   /** Empty slots that the kernel holds, to receive into; 0 without io_uring. */
   readonly held: number;
+  /** How often a new thread went on in its place: it had died, or hung. */
+  readonly restarts?: number | undefined;
   /** How many breaths took in 0, 1, 2 to 3, 4 to 7 ... frames. */
   readonly frames: readonly number[];
   /** How many breaths took less than 1, 1 to 2, 2 to 4 ... microseconds; the last is for all longer ones. */

@@ -178,6 +178,8 @@ export const portInfo = z.object({
   bytesOut: counter,
   dropsOut: counter,
   device: z.object({ carrier: z.boolean(), queueLength: counter, lostIn: counter, lostOut: counter }).optional(),
+  problem: z.string().optional(),
+  remade: counter.optional(),
 });
 export const workerInfo = z.object({
   breaths: counter,
@@ -188,6 +190,7 @@ export const workerInfo = z.object({
   held: counter,
   frames: z.array(counter),
   durations: z.array(counter),
+  restarts: counter.optional(),
 });
 export const occupancy = z.object({ table: z.string(), used: counter, capacity: counter });
 export const neighbourInfo = z.object({

@@ -329,6 +329,11 @@ export class Control {
     resultOf(this.core.neighbourFlush(port), "flush neighbours");
   }
 
+  /** What a worker's thread that is gone, and its ring, held is free again. */
+  abandonWorker(index: number): void {
+    this.core.abandonWorker(index);
+  }
+
   announce(): void {
     this.core.announce();
   }

@@ -10,6 +10,7 @@ export interface Core {
   tick(now: number): number;
   runUring(worker: number, now: number): number;
   endUring(worker: number): number;
+  abandonWorker(worker: number): void;
   hold(): void;
   release(): void;
   serviceAdd(): number;

@@ -1,5 +1,7 @@
 /** The engine of a director: shared memory, the control instance over it, and the workers. */
+import { existsSync } from "node:fs";
 import type { Worker as Thread } from "node:worker_threads";
+import * as Memory from "../../assembly/layout/memory.js";
 import * as Port from "../../assembly/layout/port.js";
 import * as Slot from "../../assembly/layout/slot.js";
 import * as Uring from "../../assembly/layout/uring.js";
@@ -13,12 +15,19 @@ import * as native from "../port/native.js";
 import { SystemClock } from "./clock.js";
 import { startThread } from "./thread.js";
 import type { Queue } from "./transport.js";
+import { isClosed } from "./transport-uring.js";
 import {
   CONTROL_BREATHS,
   CONTROL_GO,
+  CONTROL_LIFE,
+  CONTROL_PORTS,
+  CONTROL_RING,
   CONTROL_STOP,
-  CONTROL_WORDS,
+  CONTROL_SWAP,
+  CONTROL_SWAPPED,
+  CONTROL_THREAD,
   type Io,
+  type Output,
   type WorkerConfig,
   type WorkerMessage,
 } from "./worker.js";
@@ -27,12 +36,17 @@ import {
 export interface EnginePort {
   readonly name: string;
   readonly kind: "tap" | "tun";
+  /** None while the device is gone. */
   readonly queues: readonly number[];
   readonly capabilities: number;
   readonly mtu: number;
   readonly mac: string;
   /** A descriptor of rtnetlink in the namespace of the kernel's end; undefined where that could not be had. */
   readonly netlink?: number | undefined;
+  /** Why there is no device. */
+  readonly problem?: string | undefined;
+  /** How often it was made again since the start. */
+  readonly remade?: number | undefined;
 }
 
 export interface EngineOptions {
@@ -46,8 +60,12 @@ export interface EngineOptions {
   readonly log: Logger;
   /** What startThread(0) has made: the first worker's. */
   readonly thread?: Thread | undefined;
+  /** Milliseconds between two looks whether the workers breathe; HUNG_LOOKS in vain, and one is taken for dead. */
+  readonly lookMs?: number | undefined;
   /** Something that the process must not outlive. */
   fatal(error: Error): void;
+  /** A worker cannot read a port. */
+  portFailed?(number: number): void;
 }
 
 /** Ethernet's 14 bytes are what makes the IP header behind them aligned; a frame without them begins later. */
@@ -57,11 +75,36 @@ const BREATH_POLL_MS = 5;
 /** Ring of traces: some hundred super-frames, or tens of thousands of headers. Untouched pages cost nothing. */
 const TRACE_BYTES = 16 << 20;
 const NO_MAC = "00:00:00:00:00:00";
+const LOOK_MS = 1000;
+/**
+ * Looks, not time: where the whole process stood still, as many as one may have been missed, and they are not made up for.
+ */
+const HUNG_LOOKS = 5;
+/** Of one worker, within RESTARTS_MS: who dies this often will die again. */
+const RESTARTS_MOST = 5;
+const RESTARTS_MS = 60_000;
+/** How long a thread that is told to end at once may take, and then its ring. */
+const TERMINATE_MS = 3000;
+const RING_MS = 5000;
+/** How long all workers may take to go on with other descriptors: longer than it takes to replace one that hangs. */
+const SWAP_MS = 15_000;
+/** How long, in looks, a control call waits for one breath to end. */
+const LOCKED_LOOKS = 4;
 
 interface WorkerThread {
+  readonly index: number;
   readonly thread: Thread;
   readonly eventfd: number;
   readonly control: Int32Array;
+  /** Breaths at the last look, and looks since they have changed. */
+  seen: number;
+  stale: number;
+  /** Why it was told to end at once. */
+  hung: boolean;
+  /** It has begun, and nothing but stop() is to end it. */
+  runs: boolean;
+  hopeless: boolean;
+  gone: boolean;
   /** Waits for its first breath; has taken it; touches no frame any more; is gone. */
   readonly prepared: Promise<void>;
   readonly started: Promise<void>;
@@ -77,23 +120,35 @@ export class Engine {
   private readonly options: EngineOptions;
   private readonly records: readonly number[];
   private readonly threads: WorkerThread[] = [];
+  private readonly current: EnginePort[];
+  /** When threads of a worker were replaced, by its number. */
+  private readonly replaced: number[][] = [];
+  private readonly restarts: number[] = [];
+  private replacing: Promise<unknown> = Promise.resolve();
+  private watch: NodeJS.Timeout | undefined;
   /** What an eventfd is written. */
   private readonly one = new BigUint64Array(new ArrayBuffer(8)).fill(1n);
   private stopping = false;
-  private movedBy: Io = "rw";
+  private moved: Io | undefined;
+  private lockWords: Int32Array = new Int32Array(0);
   private spare: Thread | undefined;
 
   constructor(options: EngineOptions) {
     this.options = options;
     this.spare = options.thread;
+    this.current = [...options.ports];
     const { workers, maxConnections: connections } = options;
     const rings = options.io === "rw" ? 0 : workers * Uring.SIZE;
     const plan = planMemory(capacitiesOf({ workers, connections, rings, trace: TRACE_BYTES }));
     this.memory = createMemory(plan, { forward: options.forward, now: this.clock.ticks() });
+    this.lockWords = new Int32Array(this.memory.buffer);
     // Frames lie 68 KiB apart: with small pages each one would cost the processor a walk through the page tables.
     native.madvise(native.addressOf(new Uint8Array(this.memory.buffer)), plan.total, native.MADV_HUGEPAGE);
     options.log.info({ event: "tables.room", connections, bytes: plan.total }, roomText(plan));
-    this.control = new Control(guarded(instantiate(this.memory), options.fatal), this.memory);
+    this.control = new Control(
+      guarded(instantiate(this.memory), options.fatal, () => this.settle()),
+      this.memory,
+    );
     this.control.init();
     this.ipvs = new LocalIpvs(this.control, {
       now: () => this.clock.ticks(),
@@ -108,9 +163,62 @@ export class Engine {
         mtu,
         mac: port.mac === "" ? NO_MAC : port.mac,
       });
-      this.control.portUp(record, true);
+      this.control.portUp(record, port.queues.length > 0);
       return record;
     });
+  }
+
+  /** The ports as they are now. */
+  get ports(): readonly EnginePort[] {
+    return this.current;
+  }
+
+  /** How often the thread of a worker was replaced, by its number. */
+  restartsOf(index: number): number {
+    return this.restarts[index] ?? 0;
+  }
+
+  /**
+   * The port is what this says from now on: a device that was made again, or none (its frames are then dropped as those of
+   * a port that is down). Resolves when no worker uses the descriptors from before, which are the caller's to close.
+   */
+  async replacePort(number: number, port: EnginePort): Promise<void> {
+    this.current[number] = port;
+    const record = this.records[number]!;
+    const up = port.queues.length > 0;
+    if (!up) this.control.portUp(record, false);
+    for (const worker of this.threads) {
+      this.describePorts(worker.index, worker.control);
+      Atomics.add(worker.control, CONTROL_SWAP, 1);
+    }
+    this.wake();
+    const until = performance.now() + SWAP_MS;
+    const behind = () =>
+      this.threads.some(
+        ({ control, gone }) => gone || Atomics.load(control, CONTROL_SWAPPED) !== Atomics.load(control, CONTROL_SWAP),
+      );
+    while (behind() && !this.stopping) {
+      if (performance.now() > until) throw new LvsError("ERR_LVS_DIRECTOR", "a worker does not let go of it");
+      await new Promise((resolve) => setTimeout(resolve, BREATH_POLL_MS));
+    }
+    if (!up) return;
+    this.control.portMtu(record, port.mtu);
+    this.control.portUp(record, true);
+    this.announce();
+  }
+
+  /** What has become of the device of a port, whose descriptors stay. */
+  describePort(number: number, { mtu, problem }: Pick<EnginePort, "mtu" | "problem">): void {
+    this.current[number] = { ...this.current[number]!, mtu, problem };
+    this.control.portMtu(this.records[number]!, mtu);
+    // Switches may have forgotten where we are.
+    if (problem === undefined && this.current[number]!.queues.length > 0) this.announce();
+  }
+
+  /** Tells the links who has our addresses. */
+  announce(): void {
+    this.control.announce();
+    this.wake();
   }
 
   /** The record of a port in the shared memory. */
@@ -120,7 +228,7 @@ export class Engine {
 
   /** How frames move, once the workers have started. */
   get io(): Io {
-    return this.movedBy;
+    return this.moved ?? "rw";
   }
 
   /** Starts the workers, but lets none touch a frame before start(). Resolves when they only wait for that. */
@@ -141,17 +249,23 @@ export class Engine {
       Atomics.notify(control, CONTROL_GO);
     }
     await Promise.all(this.threads.map(({ started }) => started));
+    for (const worker of this.threads) worker.runs = true;
+    clearInterval(this.watch);
+    this.watch = setInterval(() => this.look(), this.options.lookMs ?? LOOK_MS);
+    this.watch.unref();
   }
 
   /** Asks the workers to end; resolves when no frame is touched any more, before the threads have gone. */
   async halt(): Promise<void> {
     this.stopping = true;
+    clearInterval(this.watch);
+    await this.replacing;
     for (const { control } of this.threads) Atomics.store(control, CONTROL_STOP, 1);
     this.wake();
     await Promise.all(this.threads.map(({ idle }) => idle));
   }
 
-  /** Asks the workers to end and waits for them; they are never terminated. */
+  /** Asks the workers to end and waits for them. */
   async stop(): Promise<void> {
     await this.halt();
     await Promise.all(this.threads.map(({ ended }) => ended));
@@ -178,33 +292,40 @@ export class Engine {
     return this.threads.length > 0;
   }
 
-  private tellIo(why: string | undefined): void {
+  private tellIo(io: Io, why: string | undefined): void {
     const { log, io: asked } = this.options;
-    const how = this.movedBy === "uring" ? "frames move by io_uring" : "frames move by read and write";
-    log.info({ event: "engine.io", io: this.movedBy, asked }, why === undefined ? how : `${how}: ${why}`);
+    this.moved = io;
+    const how = io === "uring" ? "frames move by io_uring" : "frames move by read and write";
+    log.info({ event: "engine.io", io, asked }, why === undefined ? how : `${how}: ${why}`);
   }
 
-  private startWorker(index: number, hold: boolean): void {
-    const { ports, log } = this.options;
-    const eventfd = native.eventfd(0, native.EFD_NONBLOCK | native.EFD_CLOEXEC);
-    if (eventfd < 0) throw new LvsError("ERR_LVS_DIRECTOR", `eventfd: ${errnoText(native.errno())}`);
-    const control = new Int32Array(new SharedArrayBuffer(4 * CONTROL_WORDS));
+  /** What a worker reads and writes now, for it to take up. */
+  private describePorts(index: number, control: Int32Array): void {
+    for (const [number, { queues }] of this.current.entries()) {
+      const own = queues[index];
+      Atomics.store(control, CONTROL_PORTS + 2 * number, own ?? -1);
+      Atomics.store(control, CONTROL_PORTS + 2 * number + 1, own ?? queues[0] ?? -1);
+    }
+  }
+
+  private startWorker(index: number, hold: boolean, eventfd = this.openEventfd()): WorkerThread {
+    const control = new Int32Array(new SharedArrayBuffer(4 * (CONTROL_PORTS + 2 * this.current.length)));
+    this.describePorts(index, control);
     const queues: Queue[] = [];
-    const outputs: Array<{ record: number; fd: number }> = [];
-    for (const [number, port] of ports.entries()) {
+    const outputs: Output[] = [];
+    for (const [number, port] of this.current.entries()) {
       const record = this.records[number]!;
-      const own = port.queues[index];
-      outputs.push({ record, fd: own ?? port.queues[0]! });
-      if (own === undefined) continue;
       const link = (port.capabilities & Port.CAPABILITY_LINK) !== 0;
-      queues.push({ number, name: port.name, fd: own, record, frameAt: Slot.FRAME_AT + (link ? 0 : LINK_HEADER) });
+      const frameAt = Slot.FRAME_AT + (link ? 0 : LINK_HEADER);
+      outputs.push({ number, record, fd: -1 });
+      queues.push({ number, name: port.name, fd: -1, record, frameAt });
     }
     const config: WorkerConfig = {
       index,
       memory: this.memory,
       module: compileCore(),
       queues,
-      detached: index === 0 ? [] : queues.map(({ fd }) => fd),
+      detached: index !== 0,
       outputs,
       eventfd,
       control,
@@ -219,44 +340,178 @@ export class Engine {
     const prepared = withResolvers();
     const idle = withResolvers();
     const ended = withResolvers();
-    const failed = (error: unknown) => {
-      prepared.reject(error);
-      started.reject(error);
-    };
-    this.threads.push({
+    const worker: WorkerThread = {
+      index,
       thread,
       eventfd,
       control,
+      seen: -1,
+      stale: 0,
+      hung: false,
+      runs: false,
+      hopeless: false,
+      gone: false,
       started: started.promise,
       prepared: prepared.promise,
       idle: idle.promise,
       ended: ended.promise,
-    });
+    };
+    this.threads[index] = worker;
+    let failure: Error | undefined;
     thread.once("exit", () => {
+      worker.gone = true;
       idle.resolve();
       ended.resolve();
-      if (!this.stopping) this.options.fatal(new Error(`worker ${index} ended`));
+      if (this.stopping) return;
+      const why = failure ?? new Error(worker.hung ? `worker ${index} hung` : `worker ${index} ended`);
+      prepared.reject(why);
+      started.reject(why);
+      this.replacing = this.replacing
+        .then(() => this.replaceThread(worker, why))
+        .catch((error) => this.options.fatal(error as Error));
     });
-    thread.once("error", (error) => {
-      failed(error);
-      this.options.fatal(error instanceof Error ? error : new Error(String(error)));
-    });
+    thread.once("error", (error) => (failure = error instanceof Error ? error : new Error(String(error))));
     thread.on("message", (message: WorkerMessage) => {
       if (message.type === "ready") {
-        this.movedBy = message.io;
-        if (index === 0) this.tellIo(message.why);
+        if (index === 0 && this.moved !== message.io) this.tellIo(message.io, message.why);
         started.resolve();
       } else if (message.type === "prepared") prepared.resolve();
       else if (message.type === "ended") idle.resolve();
+      else if (message.type === "hopeless") worker.hopeless = true;
       else if (message.type === "refused") {
         this.stopping = true;
-        failed(new LvsError("ERR_LVS_DIRECTOR", `--io uring: ${message.why}`));
-      } else if (message.type === "trap")
-        log.error({ event: "engine.trap", worker: index, traps: message.traps }, message.message);
-      else if (message.type === "queue-failed")
-        log.error({ event: "port.failed", port: message.port }, `cannot read: ${message.reason}`);
-      else log.info({ event: "port.recovered", port: message.port }, "reads again");
+        const error = new LvsError("ERR_LVS_DIRECTOR", `--io uring: ${message.why}`);
+        prepared.reject(error);
+        started.reject(error);
+        // Of one that has begun nobody waits for that.
+        if (worker.runs) this.options.fatal(error);
+      } else this.tellRare(index, message);
     });
+    return worker;
+  }
+
+  private openEventfd(): number {
+    const eventfd = native.eventfd(0, native.EFD_NONBLOCK | native.EFD_CLOEXEC);
+    if (eventfd < 0) throw new LvsError("ERR_LVS_DIRECTOR", `eventfd: ${errnoText(native.errno())}`);
+    return eventfd;
+  }
+
+  private tellRare(
+    index: number,
+    message: Extract<WorkerMessage, { type: "trap" | "queue-failed" | "queue-recovered" }>,
+  ): void {
+    const { log } = this.options;
+    if (message.type === "trap") {
+      log.error({ event: "engine.trap", worker: index, traps: message.traps }, message.message);
+      return;
+    }
+    const { port } = message;
+    if (message.type === "queue-recovered") log.info({ event: "port.recovered", port }, "reads again");
+    else {
+      log.error({ event: "port.failed", port }, `cannot read: ${message.reason}`);
+      this.options.portFailed?.(this.current.findIndex(({ name }) => name === port));
+    }
+  }
+
+  /** Who has begun no breath for some looks hangs. */
+  private look(): void {
+    const holder = this.threads[Atomics.load(this.lockWords, (Memory.LAYOUT_BASE + Memory.LOCK) >>> 2) - 1];
+    for (const worker of this.threads) {
+      if (!worker.runs || worker.gone) continue;
+      const breaths = Atomics.load(worker.control, CONTROL_BREATHS);
+      worker.stale = breaths === worker.seen ? worker.stale + 1 : 0;
+      worker.seen = breaths;
+    }
+    for (const worker of this.threads) {
+      if (worker.stale < HUNG_LOOKS) continue;
+      // Who waits for the lock of one that hangs is well, as far as anybody can tell.
+      if (holder !== undefined && holder !== worker && holder.stale > 0) worker.stale = 0;
+      else this.end(worker);
+    }
+    // An idle one sleeps for as long as nothing happens, but never through two looks.
+    this.wake();
+  }
+
+  /** Another thread goes on in the place of one that is gone, over the same tables. */
+  private async replaceThread(worker: WorkerThread, why: Error): Promise<void> {
+    if (this.stopping) return;
+    const { index, control, eventfd } = worker;
+    const { log } = this.options;
+    const now = performance.now();
+    const before = (this.replaced[index] ?? []).filter((at) => now - at < RESTARTS_MS);
+    if (worker.hopeless || !worker.runs || before.length >= RESTARTS_MOST) throw why;
+    this.replaced[index] = [...before, now];
+    this.restarts[index] = this.restartsOf(index) + 1;
+    this.freeLock(index);
+    const ring = Atomics.load(control, CONTROL_RING) - 1;
+    if (ring >= 0) {
+      const life = Atomics.load(control, CONTROL_LIFE) - 1;
+      native.close(ring);
+      // The kernel takes a ring down in its own time, and writes into its memory until it has.
+      for (const until = now + RING_MS; !isClosed(life); ) {
+        if (performance.now() > until) throw new Error(`the kernel does not let go of the ring of worker ${index}`);
+        await new Promise((resolve) => setTimeout(resolve, BREATH_POLL_MS));
+      }
+      native.close(life);
+    }
+    this.control.abandonWorker(index);
+    if (this.stopping) return;
+    const fresh = this.startWorker(index, false, eventfd);
+    await fresh.started;
+    fresh.runs = true;
+    log.error(
+      { event: "worker.restarted", worker: index, restarts: this.restartsOf(index) },
+      `a new thread goes on as worker ${index}, over the same tables: ${why.message}`,
+    );
+  }
+
+  /** A thread that is gone cannot give the lock back. */
+  private freeLock(index: number): void {
+    const lock = (Memory.LAYOUT_BASE + Memory.LOCK) >>> 2;
+    const words = new Int32Array(this.memory.buffer);
+    if (Atomics.compareExchange(words, lock, index + 1, 0) === index + 1) Atomics.notify(words, lock);
+  }
+
+  /**
+   * Before a control call: waits while one and the same breath goes on. If it does for too long its worker hangs, and is
+   * ended from here: this thread must not wait for the lock with it, as nobody would be left to see to that worker.
+   */
+  private settle(): void {
+    const lock = (Memory.LAYOUT_BASE + Memory.LOCK) >>> 2;
+    const words = this.lockWords;
+    const holder = Atomics.load(words, lock);
+    const worker = this.threads[holder - 1];
+    if (worker === undefined) return;
+    const breath = Atomics.load(worker.control, CONTROL_BREATHS);
+    const isStuck = () =>
+      Atomics.load(words, lock) === holder && Atomics.load(worker.control, CONTROL_BREATHS) === breath;
+    const most = LOCKED_LOOKS * (this.options.lookMs ?? LOOK_MS);
+    // Counted, not measured, for the same reason as looks.
+    for (let ms = 0; isStuck(); ms++) {
+      if (ms === most) this.end(worker);
+      if (ms >= most && !existsSync(`/proc/self/task/${Atomics.load(worker.control, CONTROL_THREAD)}`)) {
+        this.freeLock(worker.index);
+        return;
+      }
+      if (ms === most + TERMINATE_MS) {
+        const error = new Error(`worker ${worker.index} hangs in a system call, with the lock`);
+        this.options.fatal(error);
+        throw error;
+      }
+      Atomics.wait(words, lock, holder, 1);
+    }
+  }
+
+  /** Ends a worker's thread that begins no breath any more; one that is in a system call would not even hear that. */
+  private end(worker: WorkerThread): void {
+    if (worker.hung) return;
+    worker.hung = true;
+    const { index } = worker;
+    this.options.log.error({ event: "worker.hung", worker: index }, `worker ${index} begins no breath any more`);
+    void worker.thread.terminate();
+    setTimeout(() => {
+      if (!worker.gone) this.options.fatal(new Error(`worker ${index} hangs in a system call`));
+    }, TERMINATE_MS).unref();
   }
 }
 
@@ -279,10 +534,11 @@ function withResolvers(): Resolvers {
 }
 
 /** The control instance: a trap in it leaves the lock held and the tables half changed, so nothing may go on after it. */
-function guarded(core: Core, fatal: (error: Error) => void): Core {
+function guarded(core: Core, fatal: (error: Error) => void, before: () => void): Core {
   const guard =
     (call: (...args: number[]) => unknown) =>
     (...args: number[]): unknown => {
+      before();
       try {
         return call(...args);
       } catch (error) {

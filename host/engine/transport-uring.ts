@@ -6,6 +6,7 @@ import * as Memory from "../../assembly/layout/memory.js";
 import * as Port from "../../assembly/layout/port.js";
 import * as Uring from "../../assembly/layout/uring.js";
 import * as Worker from "../../assembly/layout/worker.js";
+import { socketPair } from "../port/descriptors.js";
 import { NoUring, Ring, type RingOffsets } from "../port/io-uring.js";
 import * as native from "../port/native.js";
 import { Coalescing } from "./coalescing.js";
@@ -19,8 +20,10 @@ const BUFFERS_LEAST = 16;
 const LOOKS = 64;
 /** The longest sleep: a clock that somebody watches must not stand still. */
 const SLEEP_MOST = 1000;
-/** A kernel that does not give back what it holds is not waited for longer than that. */
-const CLOSE_MS = 2000;
+/** How often the kernel is waited for to give back what it holds, for so long each time, and cancelled anew in between. */
+const CLOSE_WAITS = 200;
+const CLOSE_STEP_MS = 10;
+const CANCEL_WAITS = 20;
 /** Mean bytes of a queue's frames up to which they are small. */
 const SMALL = 512;
 
@@ -46,6 +49,8 @@ export class UringTransport {
   private readonly state: number;
   private readonly parked: number;
   private readonly ring: Ring;
+  /** Closed at its other end when the ring is gone. */
+  life = -1;
   private readonly queues: readonly Queue[];
   private readonly events: UringOptions["events"];
   private readonly now: () => number;
@@ -96,7 +101,15 @@ export class UringTransport {
         throw new NoUring("its completion ring is larger than what was asked for");
       }
       if (!this.ring.supports(Uring.READ_MULTISHOT)) throw new NoUring("this kernel has no multishot reads");
-      this.ring.registerFiles(describeRing(memory, base, offsets, options));
+      // The other end is the ring's alone: it is closed when the kernel has taken the ring down.
+      const [life, held] = socketPair();
+      this.life = life;
+      native.setBlocking(life, false);
+      try {
+        this.ring.registerFiles([...describeRing(memory, base, offsets, options), held]);
+      } finally {
+        native.close(held);
+      }
       for (const number of queues.keys()) {
         const buffers = base + block + Uring.BUFFER_RINGS + number * Uring.BUFFERS * Uring.BUFFER_SIZE;
         this.ring.registerBuffers(number, buffers, Uring.BUFFERS);
@@ -107,6 +120,7 @@ export class UringTransport {
       this.completeTail = (rings + offsets.completeTail) >>> 2;
     } catch (error) {
       this.ring.close();
+      if (this.life >= 0) native.close(this.life);
       throw error;
     }
     if (options.held !== true) this.begin();
@@ -116,6 +130,11 @@ export class UringTransport {
   begin(): void {
     // With O_NONBLOCK a read would end at once, instead of waiting in the ring.
     for (const { fd } of [...this.outputs, ...this.queues]) native.setBlocking(fd, true);
+  }
+
+  /** The ring's descriptor. */
+  get fd(): number {
+    return this.ring.fd;
   }
 
   /** What lies between two breaths of the core: `result` is what the last one returned. */
@@ -129,19 +148,36 @@ export class UringTransport {
     else this.sleep();
   }
 
-  /** Takes back all that the kernel holds; `endUring` is the core's step towards it. */
-  close(endUring: () => number): void {
-    const until = this.now() + CLOSE_MS;
-    this.setWait(10);
-    for (let result = endUring(); (result & Uring.BUSY) !== 0; result = endUring()) {
+  /** Takes back all that the kernel holds; `endUring` is the core's step towards it. False: the kernel keeps some of it. */
+  drain(endUring: () => number): boolean {
+    this.setWait(CLOSE_STEP_MS);
+    // Counted, not measured: where a thread has to wait for the processor, the kernel is not to blame.
+    for (let waits = 0; waits < CLOSE_WAITS; ) {
+      const result = endUring();
+      if ((result & Uring.BUSY) === 0) return true;
       const submit = result & Uring.SUBMIT_MASK;
       if (submit !== 0) this.ring.enter(submit);
-      else this.ring.wait(0, this.argument);
-      if (this.now() > until) break;
+      else {
+        this.ring.wait(0, this.argument);
+        // What was under way just then may have slipped through: it is cancelled again.
+        if (++waits % CANCEL_WAITS === 0) this.words[this.state + (Uring.CLOSING >>> 2)] = 0;
+      }
     }
+    return false;
+  }
+
+  /**
+   * After drain(). The kernel takes a ring down in its own time, and writes into the ring's memory until it has: it is
+   * waited for. False: it has not, and the memory must not be used.
+   */
+  close(): boolean {
     for (let number = 0; number < this.queues.length; number++) this.ring.unregisterBuffers(number);
-    this.ring.unregisterFiles();
     this.ring.close();
+    const never = new Int32Array(new SharedArrayBuffer(4));
+    let waits = 0;
+    for (; waits < CLOSE_WAITS && !isClosed(this.life); waits++) Atomics.wait(never, 0, 0, CLOSE_STEP_MS);
+    native.close(this.life);
+    return waits < CLOSE_WAITS;
   }
 
   /** Something was completed, or will be as soon as the kernel is entered. */
@@ -207,6 +243,12 @@ export class UringTransport {
       else if (errno === 0 && before !== 0) this.events.queueRecovered(queue);
     }
   }
+}
+
+/** Whether nobody has the other end of a socket any more. */
+export function isClosed(end: number): boolean {
+  const one = new Uint8Array(new ArrayBuffer(1));
+  return native.read(end, native.addressOf(one), 1) === 0;
 }
 
 /**

@@ -1,8 +1,10 @@
 /**
  * A worker: a thread with its own instance of the core and its own queue of every port, turning breaths. It hears from
- * the main thread through one shared word and an eventfd alone: most of the time it sleeps in a system call, so it is
- * never terminated, it ends.
+ * the main thread through shared words and an eventfd alone: most of the time it sleeps in a system call, so it is asked
+ * to end; only one that hangs is ended.
  */
+import { readlinkSync } from "node:fs";
+import { basename } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import * as Counters from "../../assembly/layout/counters.js";
 import * as Memory from "../../assembly/layout/memory.js";
@@ -22,15 +24,25 @@ import { UringTransport } from "./transport-uring.js";
 /** How a worker moves frames. */
 export type Io = "uring" | "rw";
 
+/** A port that a worker writes to. */
+export interface Output {
+  /** The host's number of the port, and its record. */
+  readonly number: number;
+  readonly record: number;
+  readonly fd: number;
+}
+
 /** What the main thread gives a worker. */
 export interface WorkerConfig {
   readonly index: number;
   readonly memory: WebAssembly.Memory;
   readonly module: WebAssembly.Module;
+  /** What it reads; the descriptors are what CONTROL_PORTS says, where that says anything. */
   readonly queues: readonly Queue[];
-  /** Descriptors of the queues that wait, detached, for their worker. */
-  readonly detached: readonly number[];
-  readonly outputs: ReadonlyArray<{ readonly record: number; readonly fd: number }>;
+  /** Its queues wait, detached, until it begins. */
+  readonly detached: boolean;
+  /** Where it writes; the same of the descriptors. */
+  readonly outputs: readonly Output[];
   readonly eventfd: number;
   /** Words of CONTROL_*. */
   readonly control: Int32Array;
@@ -47,7 +59,18 @@ export const CONTROL_STOP = 0;
 export const CONTROL_BREATHS = 1;
 /** Not 0 when a worker that was told to wait may begin. */
 export const CONTROL_GO = 2;
+/** Counts how often descriptors of ports have changed; and how many of these changes the worker has come after. */
+export const CONTROL_SWAP = 3;
+export const CONTROL_SWAPPED = 4;
+/** The descriptor of the worker's ring, plus 1; 0 while it has none. */
+export const CONTROL_RING = 5;
+/** And, plus 1, of the socket that tells when that ring is gone. */
+export const CONTROL_LIFE = 7;
+/** The kernel's number of the thread. */
+export const CONTROL_THREAD = 6;
 export const CONTROL_WORDS = 16;
+/** From here on two words a port, when there are: what the worker reads and what it writes, -1 for nothing. */
+export const CONTROL_PORTS = CONTROL_WORDS;
 
 export type WorkerMessage =
   /** Waits for CONTROL_GO. */
@@ -56,6 +79,8 @@ export type WorkerMessage =
   | { readonly type: "ended" }
   | { readonly type: "ready"; readonly io: Io /** Why it is not uring. */; readonly why?: string | undefined }
   | { readonly type: "refused"; readonly why: string }
+  /** Another thread in its place would fare no better. */
+  | { readonly type: "hopeless" }
   | { readonly type: "trap"; readonly message: string; readonly traps: number }
   | { readonly type: "queue-failed"; readonly port: string; readonly reason: string }
   | { readonly type: "queue-recovered"; readonly port: string };
@@ -68,6 +93,11 @@ const STARVED = "traps of the core have cost every frame slot";
 const SLEEP_MOST = 1000;
 /** A worker that waits to begin looks this often whether it is to end instead. */
 const HOLD_LOOK_MS = 100;
+
+interface Ports {
+  readonly queues: readonly Queue[];
+  readonly outputs: readonly Output[];
+}
 
 export class WorkerLoop {
   private readonly config: WorkerConfig;
@@ -98,35 +128,63 @@ export class WorkerLoop {
     this.meter = new BreathMeter(this.words, this.record);
   }
 
-  /** Until the main thread says stop. */
+  /** Until the main thread says stop. Descriptors of a port that change are taken up between two breaths. */
   run(): void {
-    const { io } = this.config;
-    const uring = io === "auto" || io === "uring" ? this.openUring() : undefined;
-    if (uring instanceof UringTransport) this.runUring(uring);
-    else if (io === "uring") this.say({ type: "refused", why: uring!.message });
-    else this.runRw(uring?.message);
+    const { control, io } = this.config;
+    Atomics.store(control, CONTROL_THREAD, Number(basename(readlinkSync("/proc/thread-self"))));
+    let wants = io ?? "rw";
+    do {
+      const swap = Atomics.load(control, CONTROL_SWAP);
+      const ports = this.takePorts();
+      const uring = wants === "rw" ? undefined : this.openUring(ports);
+      if (uring instanceof UringTransport) this.runUring(uring, ports, swap);
+      else if (wants === "uring") {
+        this.say({ type: "refused", why: uring!.message });
+        break;
+      } else {
+        wants = "rw";
+        this.runRw(uring?.message, ports, swap);
+      }
+    } while (Atomics.load(control, CONTROL_STOP) === 0);
     this.say({ type: "ended" });
   }
 
+  /** Queues and outputs with the descriptors that they have now; those that have none are left out. */
+  private takePorts(): Ports {
+    const { control, queues, outputs } = this.config;
+    const now = <T extends { readonly number: number; readonly fd: number }>(port: T, word: number): T =>
+      control.length > CONTROL_PORTS
+        ? { ...port, fd: Atomics.load(control, CONTROL_PORTS + 2 * port.number + word) }
+        : port;
+    return {
+      queues: queues.map((queue) => now(queue, 0)).filter(({ fd }) => fd >= 0),
+      outputs: outputs.map((output) => now(output, 1)).filter(({ fd }) => fd >= 0),
+    };
+  }
+
   /** The ring belongs to this thread: nobody else can make it. */
-  private openUring(): UringTransport | NoUring {
-    const { queues, outputs, eventfd, memory, index, spin, hold: held } = this.config;
+  private openUring({ queues, outputs }: Ports): UringTransport | NoUring {
+    const { eventfd, memory, index, spin, control, hold: held } = this.config;
+    const { events } = this;
     try {
-      return new UringTransport({ memory, index, queues, outputs, eventfd, spin, events: this.events, held });
+      const transport = new UringTransport({ memory, index, queues, outputs, eventfd, spin, events, held });
+      Atomics.store(control, CONTROL_LIFE, transport.life + 1);
+      Atomics.store(control, CONTROL_RING, transport.fd + 1);
+      return transport;
     } catch (error) {
       if (error instanceof NoUring) return error;
       throw error;
     }
   }
 
-  private runRw(why: string | undefined): void {
+  private runRw(why: string | undefined, { queues, outputs }: Ports, swap: number): void {
     const { config, words } = this;
     this.hold();
     const transport = new RwTransport({
       memory: config.memory,
       worker: this.record,
-      queues: config.queues,
-      outputs: config.outputs,
+      queues,
+      outputs,
       eventfd: config.eventfd,
       spin: config.spin,
       events: this.events,
@@ -136,34 +194,61 @@ export class WorkerLoop {
     const idle = (Memory.LAYOUT_BASE + Memory.IDLE_MS) >>> 2;
     // The first breath fills the supply of empty slots.
     transport.send(this.breathe(transport));
-    for (const fd of config.detached) setQueueAttached(fd, true);
-    this.say({ type: "ready", io: "rw", why });
-    while (Atomics.load(config.control, CONTROL_STOP) === 0) {
+    this.begin({ type: "ready", io: "rw", why }, queues, swap);
+    while (this.goesOn(swap)) {
       const count = transport.receive();
       const sent = this.breathe(transport);
       transport.send(sent);
       if (count !== 0 || sent !== 0 || words[received] !== 0) continue;
-      if (this.traps > 0 && words[supply] === 0) throw new Error(STARVED);
+      if (this.traps > 0 && words[supply] === 0) this.giveUp(STARVED);
       transport.wait(Math.min(Math.max(words[idle]!, 1), SLEEP_MOST));
     }
-    for (const fd of config.detached) setQueueAttached(fd, false);
+    this.detach(queues);
     transport.close();
   }
 
-  private runUring(transport: UringTransport): void {
+  private runUring(transport: UringTransport, { queues }: Ports, swap: number): void {
     const { config, words } = this;
     const block = this.header(Memory.RINGS_BASE) + config.index * Uring.SIZE;
     const held = (block + Uring.STATE + Uring.HELD) >>> 2;
     this.hold();
     if (config.hold === true) transport.begin();
-    for (const fd of config.detached) setQueueAttached(fd, true);
-    this.say({ type: "ready", io: "uring" });
-    while (Atomics.load(config.control, CONTROL_STOP) === 0) {
+    this.begin({ type: "ready", io: "uring" }, queues, swap);
+    while (this.goesOn(swap)) {
       transport.turn(this.breatheUring(transport));
-      if (this.traps > 0 && words[held] === 0 && this.header(Memory.FREE_SLOT_COUNT) === 0) throw new Error(STARVED);
+      if (this.traps > 0 && words[held] === 0 && this.header(Memory.FREE_SLOT_COUNT) === 0) this.giveUp(STARVED);
     }
-    transport.close(() => this.core.endUring(config.index));
-    for (const fd of config.detached) setQueueAttached(fd, false);
+    const drained = transport.drain(() => this.core.endUring(config.index));
+    // Whoever takes this thread's place waits for the ring's end.
+    if (!drained && Atomics.load(config.control, CONTROL_STOP) === 0)
+      throw new Error("the kernel keeps a ring's reads");
+    Atomics.store(config.control, CONTROL_RING, 0);
+    if (!transport.close() && Atomics.load(config.control, CONTROL_STOP) === 0) this.giveUp("the kernel keeps a ring");
+    this.detach(queues);
+  }
+
+  private goesOn(swap: number): boolean {
+    const { control } = this.config;
+    return Atomics.load(control, CONTROL_STOP) === 0 && Atomics.load(control, CONTROL_SWAP) === swap;
+  }
+
+  private begin(ready: WorkerMessage, queues: readonly Queue[], swap: number): void {
+    const { detached, control } = this.config;
+    if (detached) for (const { fd } of queues) setQueueAttached(fd, true);
+    Atomics.store(control, CONTROL_SWAPPED, swap);
+    this.say(ready);
+  }
+
+  /** At the end: what comes then is for the other queues. */
+  private detach(queues: readonly Queue[]): void {
+    const { detached, control } = this.config;
+    if (!detached || Atomics.load(control, CONTROL_STOP) === 0) return;
+    for (const { fd } of queues) setQueueAttached(fd, false);
+  }
+
+  private giveUp(why: string): never {
+    this.say({ type: "hopeless" });
+    throw new Error(why);
   }
 
   /** Until it may begin, if it was told to wait. */
@@ -238,7 +323,7 @@ export class WorkerLoop {
     this.traps++;
     const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.say({ type: "trap", message, traps: this.traps });
-    if (this.traps >= TRAPS_MOST) throw new Error(`the core trapped ${this.traps} times`);
+    if (this.traps >= TRAPS_MOST) this.giveUp(`the core trapped ${this.traps} times`);
     this.core = instantiate(config.memory, config.module);
   }
 

@@ -60,6 +60,9 @@ function tell(message: ToKeeper, done: () => void = () => {}): void {
 let stop: () => Promise<void> = async () => {};
 /** Writes what the next one needs, and nothing else is done any more. */
 let leaveState: () => Promise<void> = async () => {};
+let changePort: (number: number, port: EnginePort, swapped: boolean) => Promise<void> = async () => {};
+/** One after the other, as they were told. */
+let portChanges: Promise<void> = Promise.resolve();
 /** Changes that wait for the keeper's routes, by number. */
 const unrouted = new Map<number, () => void>();
 /** Snapshots that wait for their place, by number. */
@@ -155,8 +158,10 @@ async function start(places: Start, thread: Thread): Promise<void> {
       log.fatal({ event: "engine.failed" }, error.stack ?? error.message);
       fail(new LvsError("ERR_LVS_CORE", error.message, error));
     },
+    portFailed: () => tell({ type: "look" }),
   });
   stop = () => engine.stop();
+  changePort = (number, port, swapped) => takePort(engine, number, port, swapped);
   const snapshots = new Snapshots(engine.control.core, engine.memory);
   const message = begun.standby ? await standBy(engine, snapshots, begun) : begun;
   config = message.config;
@@ -327,7 +332,7 @@ async function start(places: Start, thread: Thread): Promise<void> {
     ...(kind === "tap" && { mac }),
   }));
   const tracer = new later.Tracer(engine.control, engine.memory, portNames, () => engine.clock.tickZero());
-  const info: EngineInfo = new later.EngineInfo(engine, config, ports, version, marks, {
+  const info: EngineInfo = new later.EngineInfo(engine, config, version, marks, {
     health: () => failover.health(),
     tables: whole,
     configuration: async () => {
@@ -450,7 +455,6 @@ async function start(places: Start, thread: Thread): Promise<void> {
 /** The same, with the numbers that descriptors have here in place of their places. */
 function received(start: Start): Start {
   const here = receiveDescriptors(DESCRIPTORS_FD, start.descriptorCount);
-  native.close(DESCRIPTORS_FD);
   const at = (place: number) => here[place]!;
   const maybe = (place: number | undefined) => (place === undefined ? undefined : at(place));
   return {
@@ -496,6 +500,27 @@ function configure(engine: Engine, config: RunConfig, ports: readonly EnginePort
     const number = ports.findIndex(({ name }) => name === port);
     said(`--neigh ${address}`, () => control.neighbourAdd(address, mac, number));
   }
+}
+
+/** What the keeper says of a port. The descriptors are those of this process. */
+async function takePort(engine: Engine, number: number, port: EnginePort, swapped: boolean): Promise<void> {
+  const before = engine.ports[number]!;
+  if (!swapped) {
+    engine.describePort(number, port);
+    return;
+  }
+  await engine.replacePort(number, port);
+  const kept = new Set(engine.ports.flatMap(({ queues, netlink }) => [...queues, netlink]));
+  for (const fd of [...before.queues, before.netlink]) if (fd !== undefined && !kept.has(fd)) native.close(fd);
+}
+
+/** Takes the descriptors of a port that was made again at once: they come in the order of the messages. */
+function hearPort(message: Extract<ToDirector, { type: "port" }>): void {
+  const { number, port, swapped, descriptorCount } = message;
+  const given = receiveDescriptors(DESCRIPTORS_FD, descriptorCount);
+  const queues = given.slice(0, port.queues.length);
+  const netlink = given[port.queues.length];
+  portChanges = portChanges.then(() => changePort(number, { ...port, queues, netlink }, swapped)).catch(fail);
 }
 
 let asked = 0;
@@ -701,6 +726,7 @@ export function direct(thread: Thread): void {
     else if (message.type === "config") takeConfig(message.config, message.number);
     else if (message.type === "refused") refuseReload(message.message, message.number);
     else if (message.type === "alive") void showLife();
+    else if (message.type === "port") hearPort(message);
     else if (message.type === "copy") succeed("copied", successions?.copy());
     else if (message.type === "catch-up") succeed("caught-up", successions?.catchUp());
     else if (message.type === "step-in") stepIn(message);

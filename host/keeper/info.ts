@@ -18,7 +18,7 @@ import type {
   WorkerInfo,
 } from "../control/director-info.js";
 import { SETTING_NAMES, settingIds } from "../core/settings.js";
-import type { Engine, EnginePort } from "../engine/engine.js";
+import type { Engine } from "../engine/engine.js";
 import { IpvsError, type Stats } from "../ipvs/model.js";
 import type { Marks } from "../marks/marks.js";
 import type { MetricsSource } from "../metrics/metrics.js";
@@ -48,7 +48,6 @@ export interface Surroundings
 export class EngineInfo implements DirectorInfo, MetricsSource {
   private readonly engine: Engine;
   private readonly config: RunConfig;
-  private readonly enginePorts: readonly EnginePort[];
   private readonly devices: DeviceCounters;
   private readonly version: string;
   private readonly markRules: Marks;
@@ -62,14 +61,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
   readonly tracer: () => TraceSource;
   readonly upgrade: DirectorInfo["upgrade"];
 
-  constructor(
-    engine: Engine,
-    config: RunConfig,
-    ports: readonly EnginePort[],
-    version: string,
-    markRules: Marks,
-    surroundings: Surroundings,
-  ) {
+  constructor(engine: Engine, config: RunConfig, version: string, markRules: Marks, surroundings: Surroundings) {
     this.surroundings = surroundings;
     this.health = surroundings.health;
     this.tables = surroundings.tables;
@@ -80,8 +72,7 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
     this.engine = engine;
     this.markRules = markRules;
     this.config = config;
-    this.enginePorts = ports;
-    this.devices = new DeviceCounters(ports);
+    this.devices = new DeviceCounters(() => engine.ports);
     this.version = version;
     this.view = new DataView(engine.memory.buffer);
   }
@@ -105,11 +96,13 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
   ports(): PortInfo[] {
     return Array.from(this.engine.ipvs.tables.ports(), (counters) => {
       const spec = this.config.ports[counters.number]!;
-      const { mac, capabilities } = this.enginePorts[counters.number]!;
+      const { mac, capabilities, queues, problem, remade = 0 } = this.engine.ports[counters.number]!;
       const { number: _number, ...rest } = counters;
       return {
         ...rest,
-        device: this.devices.of(counters.number),
+        device: queues.length === 0 ? undefined : this.devices.of(counters.number),
+        problem,
+        remade,
         name: spec.name,
         kind: spec.kind,
         mac: mac === "" ? undefined : mac,
@@ -161,7 +154,8 @@ export class EngineInfo implements DirectorInfo, MetricsSource {
   }
 
   workers(): WorkerInfo[] {
-    return this.engine.ipvs.tables.workers();
+    const workers = this.engine.ipvs.tables.workers();
+    return workers.map((counters, index) => ({ ...counters, restarts: this.engine.restartsOf(index) }));
   }
 
   occupancy(): Occupancy[] {

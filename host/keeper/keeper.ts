@@ -13,7 +13,7 @@ import * as native from "../port/native.js";
 import type { Netlink } from "../port/netlink.js";
 import type { Ahead } from "./ahead.js";
 import { CheckerProcesses } from "./checkers.js";
-import { Devices } from "./devices.js";
+import { Devices, type PortNews } from "./devices.js";
 import { chooseUser } from "./director-user.js";
 import type { Start, ToDirector, ToKeeper, UpgradeStep } from "./messages.js";
 import { boundChildren, restrictKeeper } from "./privileges.js";
@@ -108,6 +108,7 @@ export async function runKeeper(options: KeeperOptions): Promise<void> {
     routes = openRoutes(config, log);
     supervisor = new Supervisor(options, devices, socket, user, routes, state, manager, log);
     supervisor.watch = watchFile(config, log, supervisor);
+    devices.watch((news) => supervisor?.portChanged(news));
     await supervisor.run();
   } finally {
     await supervisor?.close();
@@ -313,8 +314,38 @@ class Supervisor {
       clearTimeout(timer);
       // Whoever cannot start with what the one before left may with what the configuration says.
       if (end.how === "failed") this.tables = undefined;
-      // It has the descriptors of those that are gone.
-      if (this.devices.revive()) this.renewStandby();
+      this.devices.look();
+    }
+  }
+
+  /** A director that starts later begins with what is then. */
+  portChanged({ number, port, swapped }: PortNews): void {
+    const { director, log } = this;
+    // One that stands by has the descriptors from before.
+    if (swapped) this.renewStandby();
+    if (swapped && port.queues.length > 0 && this.config.ports[number]?.routes === "auto") this.renewRoutes();
+    if (director === undefined) return;
+    const fresh = swapped && port.queues.length > 0;
+    const netlink = fresh ? this.devices.openNetlink(this.config.ports[number]?.netns ?? "") : undefined;
+    const descriptors = fresh ? [...port.queues, ...(netlink === undefined ? [] : [netlink.fd])] : [];
+    try {
+      sendDescriptors(director.socket, descriptors);
+      director.send({ type: "port", number, port, swapped, descriptorCount: descriptors.length });
+    } catch (error) {
+      const { name } = port;
+      log.error({ event: "device.untold", port: name }, `the director cannot be given ${name}: ${oneLine(error)}`);
+      // The next one is started with it.
+      director.kill();
+    } finally {
+      netlink?.close();
+    }
+  }
+
+  private renewRoutes(): void {
+    try {
+      this.routes?.renew();
+    } catch (error) {
+      this.log.warn({ event: "routes.failed" }, `routes=auto: ${oneLine(error)}`);
     }
   }
 
@@ -449,7 +480,7 @@ class Supervisor {
       return running;
     } finally {
       for (const netlink of inDirector.keys()) netlink.close();
-      if (started !== undefined) native.close(started.socket);
+      if (started !== undefined) running.socket = started.socket;
     }
     const places = { ports, socketFd, state, outgoing, incoming };
     const descriptorCount = descriptors.length;
@@ -479,6 +510,9 @@ class Supervisor {
         return;
       case "alive":
         this.manager.alive();
+        return;
+      case "look":
+        this.devices.look();
         return;
       case "commit":
         from.send({ type: "committed", number: message.number, problem: this.commit() });
@@ -561,6 +595,8 @@ interface Standby {
 class Running implements Peer {
   /** Where it writes what it hands over. */
   readonly outgoing: number;
+  /** Where descriptors are sent that it is to have; -1 until it has been started. */
+  socket = -1;
   readonly ended: Promise<End>;
   /** The one that took its place. */
   successor: Running | undefined;
@@ -666,6 +702,7 @@ class Running implements Peer {
     this.isOver = true;
     clearTimeout(this.killer);
     native.close(this.outgoing);
+    if (this.socket >= 0) native.close(this.socket);
     this.fail(new Error(`director ${this.pid} died`));
     this.end(this.stop.isSet ? { how: "stopped" } : end);
   }

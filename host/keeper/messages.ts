@@ -34,6 +34,17 @@ export type ToDirector =
   | { readonly type: "config"; readonly config: RunConfig; readonly number: number | undefined }
   /** The file cannot be used; the number of the "reload" that asked for it, if one did. */
   | { readonly type: "refused"; readonly message: string; readonly number: number | undefined }
+  /**
+   * A port is not as it was. `swapped`: its descriptors are others. They have been sent before this, those of its queues
+   * and then that of rtnetlink, if there is one.
+   */
+  | {
+      readonly type: "port";
+      readonly number: number;
+      readonly port: EnginePort;
+      readonly swapped: boolean;
+      readonly descriptorCount: number;
+    }
   /** Answered by "alive" when every worker breathes, and otherwise not at all. */
   | { readonly type: "alive" };
 
@@ -89,6 +100,8 @@ export type ToKeeper =
   /** That of the last "config" was refused by the tables: the one before is. */
   | { readonly type: "kept"; readonly why: string }
   | { readonly type: "alive" }
+  /** A device cannot be read: it may be gone. */
+  | { readonly type: "look" }
   | { readonly type: "tables"; readonly tables: SavedTables }
   /** What is to be checked from now on. */
   | { readonly type: "checks"; readonly targets: readonly Target[] }

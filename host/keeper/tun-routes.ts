@@ -57,7 +57,8 @@ export class TunRoutes {
   /** Networks that the configuration names; whatever else is asked for must be a single address. */
   private readonly given: ReadonlySet<string>;
   private readonly log: Logger;
-  private readonly netlink: Netlink;
+  private netlink: Netlink;
+  private wanted: WantedRoutes | undefined;
   private readonly table: number;
   private readonly entries = new Map<string, Entry>();
   /** Device that led to an address before the route into ours was put there; 0: none. */
@@ -75,8 +76,9 @@ export class TunRoutes {
 
   /** Makes the kernel's tables be as wanted. */
   apply(wanted: WantedRoutes): void {
+    this.wanted = wanted;
     const device = ioctl.inNamespace(this.spec.netns, () => ioctl.interfaceIndex(this.spec.name));
-    // Gone: the next director makes it again, and asks again.
+    // Gone: renew() follows when it is there again.
     if (device === 0) return;
     const next = new Map<string, Entry>();
     for (const network of new Set(wanted.networks)) this.network(network, device, next);
@@ -91,6 +93,14 @@ export class TunRoutes {
       if (this.attempt(key, () => entry.put())) this.entries.set(key, entry);
     }
     this.look(servers);
+  }
+
+  /** The device was made again, perhaps in another namespace: what led into the one before is gone with it. */
+  renew(): void {
+    this.netlink.close();
+    this.netlink = new Netlink(this.spec.netns);
+    this.entries.clear();
+    if (this.wanted !== undefined) this.apply(this.wanted);
   }
 
   close(): void {

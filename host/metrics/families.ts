@@ -37,6 +37,7 @@ export const FAMILIES = {
   wlvs_port_frames_total: ["counter", "Frames of a port; in is what came into the core."],
   wlvs_port_bytes_total: ["counter", "Bytes of a port, link headers included."],
   wlvs_port_send_failures_total: ["counter", "Frames that the port's device did not take."],
+  wlvs_port_remade_total: ["counter", "How often the port's device was made again after somebody had deleted it."],
   wlvs_device_carrier: ["gauge", "Whether the kernel's end of the device is up and has its director."],
   wlvs_device_queue_length: ["gauge", "Frames that the device's queue towards the director holds at most."],
   wlvs_device_lost_total: [
@@ -47,6 +48,7 @@ export const FAMILIES = {
   wlvs_worker_frames_total: ["counter", "Frames that a worker took in and gave out."],
   wlvs_worker_bytes_total: ["counter", "Bytes that a worker took in."],
   wlvs_worker_busy_seconds_total: ["counter", "Time that a worker's breaths took, waiting left out."],
+  wlvs_worker_restarts_total: ["counter", "How often a new thread took the place of a worker that had died or hung."],
   wlvs_worker_held_buffers: ["gauge", "Empty slots that the kernel holds for a worker's io_uring to receive into."],
   wlvs_breath_duration_seconds: ["histogram", "How long breaths took, system calls included, waiting left out."],
   wlvs_breath_frames: ["histogram", "How many frames breaths took in."],

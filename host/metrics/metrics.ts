@@ -125,7 +125,7 @@ function addTotals(text: Text, source: MetricsSource): void {
 
 function addPort(
   text: Text,
-  { name: port, up, framesIn, framesOut, bytesIn, bytesOut, dropsOut, device }: PortInfo,
+  { name: port, up, framesIn, framesOut, bytesIn, bytesOut, dropsOut, device, remade }: PortInfo,
 ): void {
   const [of, inward, outward] = [
     labels({ port }),
@@ -138,6 +138,7 @@ function addPort(
   text.add("wlvs_port_bytes_total", inward, bytesIn);
   text.add("wlvs_port_bytes_total", outward, bytesOut);
   text.add("wlvs_port_send_failures_total", of, dropsOut);
+  text.add("wlvs_port_remade_total", of, remade ?? 0);
   if (device === undefined) return;
   text.add("wlvs_device_carrier", of, device.carrier ? 1 : 0);
   text.add("wlvs_device_queue_length", of, device.queueLength);
@@ -150,6 +151,7 @@ function addWorker(text: Text, worker: number, counters: WorkerInfo): void {
   text.add("wlvs_worker_frames_total", labels({ worker, direction: "out" }), counters.framesOut);
   text.add("wlvs_worker_bytes_total", labels({ worker }), counters.bytesIn);
   text.add("wlvs_worker_busy_seconds_total", labels({ worker }), counters.busy);
+  text.add("wlvs_worker_restarts_total", labels({ worker }), counters.restarts ?? 0);
   text.add("wlvs_worker_held_buffers", labels({ worker }), counters.held);
   text.histogram("wlvs_breath_duration_seconds", { worker }, DURATION_BOUNDS, counters.durations, counters.busy);
   text.histogram("wlvs_breath_frames", { worker }, FRAME_BOUNDS, counters.frames, counters.framesIn);

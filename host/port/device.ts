@@ -13,6 +13,8 @@ export interface DeviceOptions {
   readonly netns?: string | undefined;
   readonly bridge?: string | undefined;
   readonly persist?: boolean | undefined;
+  /** MAC for the kernel's end of a TAP that is made here; one that the kernel chooses by default. */
+  readonly kernelMac?: string | undefined;
 }
 
 /** An open device: the descriptors of its queues, all but the first detached when there are several. */
@@ -38,6 +40,10 @@ export function macText(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
 }
 
+function macBytes(text: string): Uint8Array {
+  return Uint8Array.from(text.split(":"), (byte) => Number.parseInt(byte, 16));
+}
+
 /** Opens (or makes) the device in its namespace and brings its kernel end up. Throws an LvsError, nothing left open. */
 export function openDevice(kind: "tap" | "tun", options: DeviceOptions): Device {
   const queues: number[] = [];
@@ -57,6 +63,8 @@ function openHere(kind: "tap" | "tun", options: DeviceOptions, queues: number[])
   if (existed && !ioctl.isTunDevice(name)) throw otherKind(kind, name);
   // With many queues a second program would be let in as one more queue: a carrier tells that somebody is there.
   if (existed && ioctl.hasCarrier(name)) throw inUse(name);
+  // Said before anything is made: who waits for a bridge tries this again and again.
+  if (options.bridge !== undefined && ioctl.interfaceIndex(options.bridge) === 0) throw noBridge(options.bridge, name);
   let multi = true;
   try {
     queues.push(ioctl.openTun(name, base | ioctl.IFF_MULTI_QUEUE));
@@ -81,6 +89,7 @@ function openHere(kind: "tap" | "tun", options: DeviceOptions, queues: number[])
   if (ioctl.setOffload(first, OFFLOADS_ALL)) capabilities |= CAPABILITIES_TCP | Port.CAPABILITY_USO;
   else if (ioctl.setOffload(first, OFFLOADS_TCP)) capabilities |= CAPABILITIES_TCP;
   if (options.mtu !== undefined && options.mtu !== ioctl.getMtu(name)) ioctl.setMtu(name, options.mtu);
+  if (options.kernelMac && !existed) ioctl.setKernelMac(name, macBytes(options.kernelMac));
   if (options.bridge !== undefined) enslave(options.bridge, name);
   bringUp(name, options);
   return {
@@ -107,13 +116,12 @@ function bringUp(name: string, options: DeviceOptions): void {
   }
 }
 
+/** Puts a device that somebody took out of its bridge, or whose bridge was made anew, into it. Throws an LvsError. */
+export function joinBridge(bridge: string, name: string, netns: string | undefined): void {
+  ioctl.inNamespace(netns, () => enslave(bridge, name));
+}
+
 function enslave(bridge: string, name: string): void {
-  if (ioctl.interfaceIndex(bridge) === 0) {
-    throw new LvsError(
-      "ERR_LVS_PORT_OPEN",
-      `no bridge ${bridge} for ${name}: make it with "ip link add ${bridge} type bridge"`,
-    );
-  }
   try {
     // A bridge takes the lowest MAC of its ports for the machine's own: never this one's, which comes and goes.
     const mac = ioctl.kernelMac(name);
@@ -129,6 +137,13 @@ function enslave(bridge: string, name: string): void {
 
 /** Somebody has the device, or had it a moment ago: the kernel lets go of what a killed process held after it is gone. */
 export class DeviceInUse extends LvsError {}
+
+function noBridge(bridge: string, name: string): LvsError {
+  return new LvsError(
+    "ERR_LVS_PORT_OPEN",
+    `no bridge ${bridge} for ${name}: make it with "ip link add ${bridge} type bridge"`,
+  );
+}
 
 function inUse(name: string): LvsError {
   return new DeviceInUse("ERR_LVS_PORT_OPEN", `${name} is in use by another program: end it, or take another name`);

@@ -74,7 +74,7 @@ function refusal(call: string, errno: number): NoUring {
 /** A ring of the thread that makes it: nobody else may use it. */
 export class Ring {
   readonly offsets: RingOffsets;
-  private readonly fd: number;
+  readonly fd: number;
 
   constructor(options: RingOptions) {
     const params = fixed(120);

@@ -27,6 +27,8 @@ const RTM_DELNEIGH = 29;
 const RTM_NEWRULE = 32;
 const RTM_DELRULE = 33;
 
+const IFLA_MTU = 4;
+const IFLA_MASTER = 10;
 const IFLA_QUEUE_LENGTH = 13;
 const IFLA_STATS64 = 23;
 /** Places among the eight-byte numbers of IFLA_STATS64. */
@@ -78,6 +80,10 @@ export interface Way {
 
 /** A device as the kernel counts: what it transmits goes to the director, what it receives comes from there. */
 export interface LinkCounters {
+  readonly index: number;
+  /** Of the bridge that it is a port of; 0: of none. */
+  readonly master: number;
+  readonly mtu: number;
   readonly carrier: boolean;
   readonly queueLength: number;
   /** Dropped, or wrong. */
@@ -212,6 +218,9 @@ export class Netlink {
     const stats = found.get(IFLA_STATS64);
     const number = (place: number) => (stats === undefined ? 0 : Number(stats.readBigUInt64LE(8 * place)));
     return {
+      index: answer.readInt32LE(4),
+      master: found.get(IFLA_MASTER)?.readUInt32LE() ?? 0,
+      mtu: found.get(IFLA_MTU)?.readUInt32LE() ?? 0,
       carrier: (answer.readUInt32LE(8) & IFF_LOWER_UP) !== 0,
       queueLength: found.get(IFLA_QUEUE_LENGTH)?.readUInt32LE() ?? 0,
       txLost: number(TX_DROPPED) + number(TX_ERRORS),

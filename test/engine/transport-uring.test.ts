@@ -101,7 +101,8 @@ describe("frames by io_uring", () => {
   });
 
   afterEach(() => {
-    io?.close(() => director.core.endUring(0));
+    io?.drain(() => director.core.endUring(0));
+    io?.close();
     io = undefined;
     for (const fd of [...(ends ?? []).flat(), eventfd]) native.close(fd);
     // Nothing is in flight, and every slot is back.
@@ -177,7 +178,8 @@ describe("frames by io_uring", () => {
       from = performance.now();
       io!.turn(0);
       expect(performance.now() - from).toBeGreaterThan(28);
-      io!.close(() => director.core.endUring(0));
+      io!.drain(() => director.core.endUring(0));
+      io!.close();
       io = undefined;
       expect(header(Memory.FREE_SLOT_COUNT)).toBe(SLOTS);
     }

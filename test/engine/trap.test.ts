@@ -48,7 +48,7 @@ it("goes on after a trap, with the lock given back and the trap counted", async 
       memory,
       module: await compile(TRAPPING),
       queues: [],
-      detached: [],
+      detached: false,
       outputs: [],
       eventfd,
       control,

@@ -191,18 +191,6 @@ describe("wlvs run", () => {
     expect((await director.stop()).status).toBe(0);
   });
 
-  it("makes a device again that was deleted, with the next director", async () => {
-    const director = network.director(...ports());
-    await director.ready();
-    const { pid } = await ask<Status>(socket, "/v1/status");
-    ip("-n", client, "link", "del", "ext0");
-    await waitFor(() => director.stderr.includes("the device is gone"), "the director says so");
-    process.kill(pid, "SIGKILL");
-    await waitFor(() => hasLink(client, "ext0"), "the device is back");
-    expect((await director.stop()).status).toBe(0);
-    expect(hasLink(client, "ext0")).toBe(false);
-  });
-
   it("leaves no director and no device behind a keeper that was killed", async () => {
     const director = network.director(...ports());
     await director.ready();

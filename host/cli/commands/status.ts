@@ -54,7 +54,7 @@ export function formatStatus(
       `profile ${status.profile}, ${workers} ${workers === 1 ? "worker" : "workers"}, io ${status.io}, ` +
       `${connections.used} of ${connections.capacity} connections\n` +
       configurationLines(configuration),
-    portTable(status.ports),
+    portTable(status.ports) + problemLines(status.ports),
     status.services.length === 0 ? "no virtual services\n" : serviceTable(status.services, health),
     counterLines(counters) + defenceLines(status.services, counters) + lostLines(status.ports),
   ];
@@ -100,6 +100,10 @@ function portTable(ports: readonly PortInfo[]): string {
   const right = "right" as const;
   const left = "left" as const;
   return table([header, ...rows], [left, left, left, left, left, right, left, right, right, right, right, right, left]);
+}
+
+function problemLines(ports: readonly PortInfo[]): string {
+  return ports.map(({ name, problem }) => (problem === undefined ? "" : `port ${name}: ${problem}\n`)).join("");
 }
 
 /** What the core never saw, or sent in vain. */
