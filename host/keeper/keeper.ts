@@ -3,6 +3,7 @@
  * without privileges, hands it the descriptors, starts it again when it dies, and takes everything away at the end.
  */
 import type { ChildProcess } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { MarksSpec, RunConfig } from "../config/config.js";
 import { loadParsers, readMarks } from "../config/rules.js";
@@ -43,6 +44,9 @@ const STAND_BY_WITHIN_MS = 60_000;
 const STAND_BY_AGAIN_MS = 30_000;
 /** and is replaced after a day: clocks of a memory compare times that are some weeks apart at the most. */
 const STAND_BY_MS = 24 * 60 * 60 * 1000;
+/** How often the director is asked for a sign of life, and how many times in vain before it is taken for dead. */
+const BEAT_MS = 3000;
+const SILENT_MOST = 5;
 /** How long a director may take to end before it is killed. */
 const STOP_MS = 3000;
 
@@ -170,6 +174,9 @@ class Supervisor {
   private readonly state: StateFile | undefined;
   private readonly manager: ServiceManager;
   private readonly watchdog: NodeJS.Timeout | undefined;
+  private readonly pulse = setInterval(() => this.beat(), BEAT_MS);
+  /** The service manager waits for a sign of life. */
+  private isAsked = false;
   private readonly log: Logger;
   private readonly checkers: CheckerProcesses;
   /** The configuration that was read last, until a director has answered. */
@@ -205,7 +212,10 @@ class Supervisor {
     this.manager = manager;
     // A sign of life is the director's and its workers': this process has nothing to do with frames.
     if (manager.watchdogMs !== undefined) {
-      this.watchdog = setInterval(() => this.tell({ type: "alive" }), manager.watchdogMs);
+      this.watchdog = setInterval(() => {
+        this.isAsked = true;
+        this.tell({ type: "alive" });
+      }, manager.watchdogMs);
     }
     this.options = options;
     this.config = options.config;
@@ -230,6 +240,7 @@ class Supervisor {
   /** Whoever stands by has the devices and the state file open: it is waited for. */
   async close(): Promise<void> {
     clearInterval(this.watchdog);
+    clearInterval(this.pulse);
     clearTimeout(this.standbyTimer);
     this.watch?.close();
     this.checkers.close();
@@ -509,7 +520,9 @@ class Supervisor {
         this.forwarding(`; nothing is reloaded: ${message.why}`);
         return;
       case "alive":
-        this.manager.alive();
+        from.silent = 0;
+        if (this.isAsked) this.manager.alive();
+        this.isAsked = false;
         return;
       case "look":
         this.devices.look();
@@ -542,6 +555,27 @@ class Supervisor {
           `wlvs: forwarding on ${this.config.ports.map(({ name }) => name).join(" ")}, control ${this.config.socket}\n`,
         );
     }
+  }
+
+  /**
+   * Asks the director whether it lives. One whose main thread hangs, or whose workers cannot be replaced, is ended, and
+   * another one is started; one that somebody has stopped (SIGSTOP, a debugger) is waited for.
+   */
+  private beat(): void {
+    const { director, log } = this;
+    if (director === undefined || !this.flows || this.upgrading) return;
+    const { pid } = director;
+    if (director.silent > 0 && isStopped(pid)) {
+      if (!director.isHalted) log.warn({ event: "director.stopped", child: pid }, "somebody stopped the director");
+      director.isHalted = true;
+      director.silent = 0;
+    } else if (director.silent >= SILENT_MOST) {
+      log.error({ event: "director.hung", child: pid }, "the director gives no sign of life any more: it is ended");
+      director.kill();
+      return;
+    } else if (director.silent === 0) director.isHalted = false;
+    director.silent++;
+    director.send({ type: "alive" });
   }
 
   /** Puts a new director in the place of a running one, or lets that one go on. */
@@ -591,6 +625,15 @@ interface Standby {
   renewed?: boolean;
 }
 
+/** Stopped by a signal, or by who traces it. */
+function isStopped(pid: number): boolean {
+  try {
+    return /^State:\s+[Tt]/m.test(readFileSync(`/proc/${pid}/status`, "latin1"));
+  } catch {
+    return false;
+  }
+}
+
 /** A director's process. */
 class Running implements Peer {
   /** Where it writes what it hands over. */
@@ -598,6 +641,9 @@ class Running implements Peer {
   /** Where descriptors are sent that it is to have; -1 until it has been started. */
   socket = -1;
   readonly ended: Promise<End>;
+  /** Signs of life that it was asked for since its last one; whether somebody has stopped it. */
+  silent = 0;
+  isHalted = false;
   /** The one that took its place. */
   successor: Running | undefined;
   private readonly stop: StopSignal;
