@@ -4,7 +4,9 @@ import type { RemoteIpvs } from "../control/client.js";
 import type { Ahead } from "../keeper/ahead.js";
 
 export interface TextSink {
+  /** False, as a stream's: it holds enough, and says "drain" when it wants more. */
   write(text: string): unknown;
+  once?(event: "drain", listener: () => void): unknown;
   readonly isTTY?: boolean | undefined;
   readonly columns?: number | undefined;
 }

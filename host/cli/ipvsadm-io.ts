@@ -2,6 +2,7 @@
 import { basename } from "node:path";
 import type { IpvsadmIo } from "../ipvs/command.js";
 import type { Ipvs } from "../ipvs/model.js";
+import { put } from "./put.js";
 import { packageVersion } from "./version.js";
 
 /** The name that the program was called by: messages tell it. */
@@ -17,7 +18,7 @@ export function processIo(): IpvsadmIo {
   });
   return {
     stdin: readStdin,
-    stdout: (text) => void process.stdout.write(text),
+    stdout: (text) => put(process.stdout, text),
     stderr: (text) => void process.stderr.write(text),
     program: programName(),
     version: packageVersion,

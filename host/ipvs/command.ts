@@ -18,7 +18,8 @@ import { formatRules } from "./save.js";
 
 export interface IpvsadmIo {
   stdin(): Promise<string>;
-  stdout(text: string): void;
+  /** What it promises is waited for before more of a long listing is made. */
+  stdout(text: string): void | Promise<void>;
   stderr(text: string): void;
   /** What messages call the program. */
   readonly program?: string | undefined;
@@ -206,7 +207,7 @@ class Run {
       for (const connection of batch) {
         text += formatConnection(connection, persistenceData, numeric ? numericPlace : places.text);
       }
-      this.io.stdout(text);
+      await this.io.stdout(text);
       text = "";
       batch = [];
     };

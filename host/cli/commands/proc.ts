@@ -4,6 +4,7 @@ import { usage } from "../../errors.js";
 import { isProcFile, PROC_FILES, procFile } from "../../ipvs/proc.js";
 import type { CliContext } from "../context.js";
 import { examples } from "../help.js";
+import { put } from "../put.js";
 
 /** Pieces of a long file are written together. */
 const CHUNK = 64 * 1024;
@@ -23,7 +24,7 @@ export function register(program: Command, context: CliContext): void {
       for await (const piece of procFile(file, director)) {
         chunk += piece;
         if (chunk.length < CHUNK) continue;
-        context.stdout.write(chunk);
+        await put(context.stdout, chunk);
         chunk = "";
       }
       context.stdout.write(chunk);

@@ -11,6 +11,7 @@ import { SAMPLE_MOST, SNAP_MOST } from "../../trace/tracer.js";
 import type { CliContext } from "../context.js";
 import { count } from "../format.js";
 import { examples } from "../help.js";
+import { put } from "../put.js";
 
 interface Options {
   readonly count?: number;
@@ -119,7 +120,7 @@ async function frames(filter: string, options: Options, context: CliContext, sig
       continue;
     }
     const line = options.json ? JSON.stringify(record) : `${clock(record.time)} ${record.text}`;
-    context.stdout.write(`${line}\n`);
+    await put(context.stdout, `${line}\n`);
   }
   file?.close();
   if (file !== undefined) context.stderr.write(`wlvs: ${pcap}: ${file.counted()}\n`);
@@ -134,7 +135,7 @@ async function connections(options: Options, context: CliContext, signal: AbortS
   let lost = 0;
   for await (const event of director.events(query, signal)) {
     lost += event.lost ?? 0;
-    context.stdout.write(`${JSON.stringify(event satisfies ConnectionEvent)}\n`);
+    await put(context.stdout, `${JSON.stringify(event satisfies ConnectionEvent)}\n`);
   }
   if (lost > 0)
     context.stderr.write(`wlvs: ${count(lost)} events were lost: they came faster than they could be told\n`);
