@@ -2,7 +2,7 @@
  * The control server: HTTP and JSON on a Unix socket, and, when asked, on TCP (read-only there unless told otherwise).
  */
 import { chmodSync, chownSync, existsSync, lstatSync, readFileSync, unlinkSync } from "node:fs";
-import type { IncomingHttpHeaders, Server } from "node:http";
+import type { IncomingHttpHeaders, Server, ServerResponse } from "node:http";
 import { connect, isIP, type Socket } from "node:net";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
@@ -13,7 +13,9 @@ import { Live } from "../dashboard/live.js";
 import { LvsError } from "../errors.js";
 import type { Ipvs } from "../ipvs/model.js";
 import { IpvsError } from "../ipvs/model.js";
+import type { Logger } from "../log.js";
 import type { DirectorInfo } from "./director-info.js";
+import { guard } from "./gate.js";
 import { openApi, ROUTES, type Route } from "./routes.js";
 
 export interface ListenOptions {
@@ -34,6 +36,7 @@ export interface ControlServerOptions {
   /** Name or number. */
   readonly group?: string | number | undefined;
   readonly listen?: ListenOptions | undefined;
+  readonly log?: Logger | undefined;
   /** More routes for every listener (metrics, dashboard). */
   extend?(app: FastifyInstance): void;
 }
@@ -53,8 +56,13 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const LOOK_MS = 5_000;
 /** So is one that neither sends nor takes anything in the middle of an answer. */
 const IDLE_MS = 60_000;
-/** On TCP. Descriptors and memory are the director's, and the control socket has to be reached when others ask too much. */
+/** Descriptors and memory are the director's, and the control socket has to be reached when others ask too much. */
+const CONNECTIONS_MOST = 1024;
 const TCP_CONNECTIONS_MOST = 128;
+/** Descriptors that the control socket leaves to the director; TCP leaves as many to the control socket. */
+const RESERVE = 32;
+/** Requests of one connection at the same time. An answer that waits for the one before it has its whole buffers. */
+const PIPELINED_MOST = 4;
 const LONGEST_PATH = 107;
 const CHUNK = 32 * 1024;
 
@@ -213,6 +221,20 @@ function serveLive(app: FastifyInstance, live: Live, version: string, admin: boo
   });
 }
 
+const pending = new WeakMap<Socket, number>();
+
+/** Counts what a connection waits for. Nobody asks for more before an answer has come, but to see what that costs here. */
+function isOneOfFew(socket: Socket, response: ServerResponse): boolean {
+  if (socket.destroyed) return false;
+  const count = (change: number) => {
+    const now = (pending.get(socket) ?? 0) + change;
+    pending.set(socket, now);
+    return now;
+  };
+  response.once("close", () => count(-1));
+  return count(1) <= PIPELINED_MOST;
+}
+
 /** What is no HTTP gets an answer like any other mistake. */
 function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
   if (error.code === "ECONNRESET" || !socket.writable) {
@@ -263,6 +285,11 @@ function createApp(options: ControlServerOptions, live: Live, listen: ListenOpti
   app.setNotFoundHandler((request, reply) => {
     const found = problem(404, "ERR_LVS_NO_SUCH_PATH", `there is no ${request.method} ${request.url}`);
     reply.code(404).send(bodyOf(found));
+  });
+  app.addHook("onRequest", async (request, reply) => {
+    if (isOneOfFew(request.raw.socket, reply.raw)) return;
+    request.raw.socket.destroy();
+    return reply.hijack();
   });
   if (listen) {
     // A page from elsewhere must not reach the director through the reader's browser: a rebound name has a Host that
@@ -411,7 +438,9 @@ function closing(server: Server): Promise<void> {
 /** Opens the control socket (and the TCP one); resolves once both answer. */
 export async function createControlServer(options: ControlServerOptions): Promise<ControlServer> {
   const live = new Live(options.ipvs, options.info);
+  const { log } = options;
   const app = createApp(options, live, undefined);
+  guard(app.server, { listener: options.socketPath, most: CONNECTIONS_MOST, reserve: RESERVE, log });
   await app.ready();
   await listenSocket(app.server, options);
   let tcpApp: FastifyInstance | undefined;
@@ -420,7 +449,7 @@ export async function createControlServer(options: ControlServerOptions): Promis
     const { host, port } = options.listen;
     tcpApp = createApp(options, live, options.listen);
     const server = tcpApp.server;
-    server.maxConnections = TCP_CONNECTIONS_MOST;
+    guard(server, { listener: `${host}:${port}`, most: TCP_CONNECTIONS_MOST, reserve: 2 * RESERVE, log });
     try {
       await tcpApp.ready();
       await listening(server, () => server.listen(port, host));

@@ -24,7 +24,6 @@ export class FileWatch {
   private folders = "";
   private refused = "";
   private timer: NodeJS.Timeout | undefined;
-  private again: NodeJS.Timeout | undefined;
   private since = 0;
   private texts: ReadonlyArray<string | undefined>;
 
@@ -44,7 +43,6 @@ export class FileWatch {
 
   close(): void {
     clearTimeout(this.timer);
-    clearTimeout(this.again);
     for (const watcher of this.watchers.splice(0)) watcher.close();
   }
 
@@ -78,10 +76,7 @@ export class FileWatch {
 
   private refuse(folder: string, error: unknown): void {
     this.folders = "";
-    this.again ??= setTimeout(() => {
-      this.again = undefined;
-      this.later();
-    }, AGAIN_MS).unref();
+    this.timer ??= setTimeout(() => this.look(), AGAIN_MS).unref();
     if (this.refused === folder) return;
     this.refused = folder;
     const hint = "changes of the configuration are read at SIGHUP and 'wlvs reload'";

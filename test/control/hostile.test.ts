@@ -130,6 +130,25 @@ it("who is slow is let go; who is idle, in hundreds, is in nobody's way", { time
   expect(status(again)).toBe(200);
 });
 
+it.each(["socket", "TCP"] as const)("who asks on and on without reading is let go, on the %s", async (where) => {
+  let asked = 0;
+  ipvs.services = async () => {
+    asked++;
+    return [];
+  };
+  const ask = "GET /v1/services HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
+  await say(where, ask.repeat(500));
+  expect(asked).toBeLessThan(10);
+  // One after the other they are as many as one likes.
+  asked = 0;
+  const peer = await dial(where);
+  for (let n = 1; n <= 20; n++) {
+    peer.socket.write(ask);
+    while (peer.text.split("HTTP/1.1 200").length <= n) await pause(2);
+  }
+  expect(asked).toBe(20);
+});
+
 describe("names and origins", () => {
   const ask = (...headers: string[]) =>
     say("TCP", `GET /v1/status HTTP/1.1\r\n${headers.map((line) => `${line}\r\n`).join("")}connection: close\r\n\r\n`);
