@@ -18,13 +18,15 @@ export function figure(rounds: readonly number[]): Figure {
 export interface Machine {
   readonly cpu: string;
   readonly cores: number;
+  /** Its version: what distributions and clouds add to it is theirs. */
   readonly kernel: string;
   readonly node: string;
 }
 
 export function machine(): Machine {
   const all = cpus();
-  return { cpu: all[0]?.model.trim() ?? "unknown", cores: all.length, kernel: release(), node: process.version };
+  const kernel = release().split("-")[0]!;
+  return { cpu: all[0]?.model.trim() ?? "unknown", cores: all.length, kernel, node: process.version };
 }
 
 /** Says what is being measured now, and how much of all is done where that is known (0 to 1). */

@@ -1,8 +1,9 @@
 /** The soak itself: traffic, changes and accidents for a time; then everything is looked at. */
 import type { ChildProcess } from "node:child_process";
 import { existsSync } from "node:fs";
-import { cpus, release } from "node:os";
+import { cpus } from "node:os";
 import { createInterface } from "node:readline";
+import { machine } from "../../host/bench/figures.js";
 import { hasLink } from "../netns/network.js";
 import { Operator, pause } from "./operator.js";
 import type { AtEnd, Burst, Failure, LogLine, SoakRecord, Stall } from "./record.js";
@@ -137,7 +138,7 @@ async function run(site: Site, seconds: number, progress: (text: string) => void
   return {
     version,
     node: process.version,
-    kernel: release(),
+    kernel: machine().kernel,
     processors: cpus().length,
     date: new Date(began).toISOString(),
     seconds,
