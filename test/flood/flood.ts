@@ -4,8 +4,9 @@
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { availableParallelism, release } from "node:os";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { machine } from "../../host/bench/figures.js";
 import { RemoteIpvs } from "../../host/control/client.js";
 import type { CounterInfo } from "../../host/control/director-info.js";
 import { CLIENT, Farm, OUTER, PAGES, SERVERS, VIP } from "../netns/farm.js";
@@ -43,7 +44,7 @@ export const KINDS = [
 export type Kind = (typeof KINDS)[number];
 
 /** Which counter is a flood's own. */
-const COUNTERS: Readonly<Record<Kind, readonly [name: string, of: (counters: CounterInfo) => number]>> = {
+export const COUNTERS: Readonly<Record<Kind, readonly [name: string, of: (counters: CounterInfo) => number]>> = {
   syn: ["cookies sent", ({ synProxy }) => synProxy.answered],
   ack: ["cookies invalid", ({ synProxy }) => synProxy.invalid],
   udp: ["evictions", ({ evictions }) => evictions],
@@ -56,6 +57,13 @@ const COUNTERS: Readonly<Record<Kind, readonly [name: string, of: (counters: Cou
   ttl: ["ttl-expired", ({ reasons }) => reasons["ttl-expired"] ?? 0],
   junk: ["unknown-ethertype", ({ reasons }) => reasons["unknown-ethertype"] ?? 0],
 };
+
+const ofSix = (kind: Kind) => kind === "ndp" || kind === "fragment6";
+
+/** What honest clients ask for meanwhile. */
+export function pageBeside(kind: Kind): string {
+  return ofSix(kind) ? `http://[${VIP.v6}]/` : `http://${VIP.v4}/`;
+}
 
 export interface FloodRecord {
   readonly kind: Kind;
@@ -86,7 +94,8 @@ export interface Floods {
   readonly floods: readonly FloodRecord[];
 }
 
-class Ground {
+/** A farm with the sender of floods in its client's namespace. */
+export class Ground {
   readonly network = new Network();
   readonly farm = new Farm(this.network);
   readonly proxy: FloodRecord["proxy"];
@@ -125,7 +134,8 @@ class Ground {
     return new RemoteIpvs(this.farm.socket);
   }
 
-  private flooding(kind: Kind, rate: number, seconds: number): Promise<string> {
+  /** One flood from the client, of so many frames a second; resolves to how many were sent. */
+  async flood(kind: Kind, rate: number, seconds: number): Promise<number> {
     const { farm } = this;
     const targets: Partial<Record<Kind, string>> = {
       arp: OUTER.v4,
@@ -133,15 +143,15 @@ class Ground {
       fragment6: OUTER.v6,
       spoof: CLIENT.v4,
     };
-    const vip = kind === "ndp" || kind === "fragment6" ? VIP.v6 : VIP.v4;
+    const vip = ofSix(kind) ? VIP.v6 : VIP.v4;
     const words = [farm.outer, this.mac, kind, targets[kind] ?? SERVERS[1]!.v4, vip, `${rate}`, `${seconds}`];
-    return inside(farm.client, this.network.path("flood"), ...words);
+    return Number(await inside(farm.client, this.network.path("flood"), ...words));
   }
 
   /** SYN a second that are answered when so many are sent, with nobody else there. */
   async answered(rate: number, seconds: number): Promise<{ asked: number; sent: number; answered: number }> {
     const before = await this.ipvs().counters();
-    const sent = Number(await this.flooding("syn", rate, seconds));
+    const sent = await this.flood("syn", rate, seconds);
     const after = await this.ipvs().counters();
     const answered = after.synProxy.answered - before.synProxy.answered;
     return { asked: rate, sent: Math.round(sent / seconds), answered: Math.round(answered / seconds) };
@@ -152,7 +162,7 @@ class Ground {
     let most = 0;
     for (const rate of STEPS) {
       const before = await this.ipvs().counters();
-      const sent = Number(await this.flooding(kind, rate, seconds));
+      const sent = await this.flood(kind, rate, seconds);
       const after = await this.ipvs().counters();
       const arrived = after.framesIn - before.framesIn;
       most = Math.max(most, Math.round(arrived / seconds));
@@ -161,8 +171,8 @@ class Ground {
     return most;
   }
 
-  /** Kilobytes of the keeper and what it started. */
-  private resident(): number {
+  /** Resident kilobytes of the keeper and what it started. */
+  resident(): number {
     const of = (pid: number): number => {
       const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
       const kilobytes = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "0";
@@ -182,13 +192,12 @@ class Ground {
   async run(kind: Kind, rate: number, seconds: number): Promise<FloodRecord> {
     const director = this.farm.director!;
     const [name, of] = COUNTERS[kind];
-    const host = kind === "ndp" || kind === "fragment6" ? `[${VIP.v6}]` : VIP.v4;
     const before = await this.ipvs().counters();
     const memory = this.resident();
     const logged = director.stderr.split("\n").length;
-    const flooding = this.flooding(kind, rate, seconds);
-    const visitors = Array.from({ length: CLIENTS }, () => this.visitor(`http://${host}/`, seconds));
-    const [sent, ...told] = await Promise.all([flooding.then(Number), ...visitors]);
+    const flooding = this.flood(kind, rate, seconds);
+    const visitors = Array.from({ length: CLIENTS }, () => this.visitor(pageBeside(kind), seconds));
+    const [sent, ...told] = await Promise.all([flooding, ...visitors]);
     const pages = told
       .flatMap((text) => text.split("\n").filter(Boolean))
       .map((line) => line.split(" ") as [string, string]);
@@ -267,7 +276,7 @@ export async function floods({ seconds, kinds, progress }: FloodOptions): Promis
   return {
     date: new Date().toISOString(),
     version,
-    kernel: release(),
+    kernel: machine().kernel,
     node: process.version,
     processors: availableParallelism(),
     tried,
