@@ -178,8 +178,8 @@ describe("a run that is stopped", () => {
     process.stdout.write(
       `idle: ${used} hundredths of a second in ${seconds} s, ${workers} worker(s), keeper and director\n`,
     );
-    // Of 100 a second: one or two for the clock of a process that sleeps.
-    expect(used).toBeLessThanOrEqual(2 * seconds);
+    // Of 100 a second: one or two for the clock of a process that sleeps, more where others have emptied its caches.
+    expect(used).toBeLessThanOrEqual((FULL ? 2 : 6) * seconds);
     expect((await director.stop()).status).toBe(0);
   });
 });

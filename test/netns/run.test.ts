@@ -173,8 +173,8 @@ describe("wlvs run", () => {
     await new Promise((resolve) => setTimeout(resolve, 1000));
     const before = ticks();
     await new Promise((resolve) => setTimeout(resolve, 2000));
-    // Hundredths of a second, of 200.
-    expect(ticks() - before).toBeLessThan(8);
+    // Hundredths of a second, of 200: one that does not sleep takes all that it gets.
+    expect(ticks() - before).toBeLessThan(20);
   });
 
   it("starts a director that was killed again, on the same devices", async () => {
