@@ -218,7 +218,7 @@ export class WorkerLoop {
       transport.turn(this.breatheUring(transport));
       if (this.traps > 0 && words[held] === 0 && this.header(Memory.FREE_SLOT_COUNT) === 0) this.giveUp(STARVED);
     }
-    const drained = transport.drain(() => this.core.endUring(config.index));
+    const drained = transport.drain(() => this.endUring());
     // Whoever takes this thread's place waits for the ring's end.
     if (!drained && Atomics.load(config.control, CONTROL_STOP) === 0)
       throw new Error("the kernel keeps a ring's reads");
@@ -268,6 +268,15 @@ export class WorkerLoop {
     } catch (error) {
       this.recover(error);
       return this.words[(this.record + Worker.SEND_COUNT) >>> 2]!;
+    }
+  }
+
+  private endUring(): number {
+    try {
+      return this.core.endUring(this.config.index);
+    } catch (error) {
+      this.recover(error);
+      return Uring.BUSY;
     }
   }
 

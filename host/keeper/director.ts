@@ -70,7 +70,7 @@ const commits = new Map<number, (problem: string | undefined) => void>();
 /** Upgrades that were asked for here, by number. */
 const upgrades = new Map<number, { done(result: UpgradeResult): void; failed(error: unknown): void }>();
 /** What the keeper is waited for to say. */
-const waiting = new Map<ToDirector["type"], () => void>();
+const waiting = new Map<ToDirector["type"], (message: ToDirector) => void>();
 /** How this director gives its place to another one, or keeps it after all. */
 let successions: Succession | undefined;
 /** What the keeper wants to be different is done from now on. */
@@ -133,9 +133,12 @@ async function standBy(engine: Engine, snapshots: Snapshots, begun: Start): Prom
   const { swapped, config, restarts, tables } = await told;
   idle = false;
   snapshots.advance(engine.clock.ticks());
-  const { state } = begun;
-  const swap = state && { current: state.spare, spare: state.current };
-  return { ...begun, config, restarts, tables, state: swapped ? swap : state };
+  return { ...begun, config, restarts, tables, state: stateFiles(begun.state, swapped) };
+}
+
+/** `swapped`: a snapshot has been committed since they were given. */
+function stateFiles(state: Start["state"], swapped: boolean): Start["state"] {
+  return swapped && state !== undefined ? { current: state.spare, spare: state.current } : state;
 }
 
 async function start(places: Start, thread: Thread): Promise<void> {
@@ -214,7 +217,7 @@ async function start(places: Start, thread: Thread): Promise<void> {
     if (late.marks !== tables?.marks) marksFirst?.replace(late.marks);
     tables = late;
   };
-  let toBegin = Promise.resolve();
+  let toBegin: Promise<unknown> = Promise.resolve();
   if (recovery) recovery.restore();
   else if (incoming !== undefined) {
     incoming.link();
@@ -238,6 +241,7 @@ async function start(places: Start, thread: Thread): Promise<void> {
   const failoverFirst = (config.health ?? []).length === 0 ? undefined : await makeFailover();
   // All that is left to do here is done while nobody forwards.
   let taken = 0;
+  let swapped = false;
   if (incoming !== undefined) {
     await toBegin;
     await follow(incoming);
@@ -248,7 +252,7 @@ async function start(places: Start, thread: Thread): Promise<void> {
   if (incoming !== undefined) {
     tell({ type: "moving", connections: taken });
     await failoverFirst?.settleAll();
-    await told("alone");
+    swapped = (await told("alone")).swapped;
   }
   let flows = false;
   const flow = () => {
@@ -379,7 +383,8 @@ async function start(places: Start, thread: Thread): Promise<void> {
   if (early) ready();
   const serving = serve();
   const text = () => stateText(latest!, config);
-  const files = message.state && { ...message.state, commit: askToCommit };
+  const given = stateFiles(message.state, swapped);
+  const files = given && { ...given, commit: askToCommit };
   const keep = async () => {
     if (files === undefined) return;
     latest = await saved();
@@ -587,8 +592,8 @@ interface Succession {
 }
 
 /** Resolves when the keeper says so. */
-function told(type: ToDirector["type"]): Promise<void> {
-  return new Promise((resolve) => waiting.set(type, resolve));
+function told<T extends ToDirector["type"]>(type: T): Promise<Extract<ToDirector, { readonly type: T }>> {
+  return new Promise((resolve) => waiting.set(type, resolve as (message: ToDirector) => void));
 }
 
 /** What the director before has written of its services. */
@@ -740,7 +745,7 @@ export function direct(thread: Thread): void {
       message.type === "begin" ||
       message.type === "alone"
     ) {
-      waiting.get(message.type)?.();
+      waiting.get(message.type)?.(message);
       waiting.delete(message.type);
     } else if (message.type === "committed") {
       commits.get(message.number)?.(message.problem);

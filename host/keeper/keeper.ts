@@ -44,6 +44,8 @@ const STAND_BY_WITHIN_MS = 60_000;
 const STAND_BY_AGAIN_MS = 30_000;
 /** and is replaced after a day: clocks of a memory compare times that are some weeks apart at the most. */
 const STAND_BY_MS = 24 * 60 * 60 * 1000;
+/** One that steps in reads the state file: millions of connections in some seconds. */
+const STEP_IN_MS = 30_000;
 /** How often the director is asked for a sign of life, and how many times in vain before it is taken for dead. */
 const BEAT_MS = 3000;
 const SILENT_MOST = 5;
@@ -198,6 +200,8 @@ class Supervisor {
   /** Sees to it that a changed file is read again. */
   watch: FileWatch | undefined;
   private upgrading = false;
+  /** It is to take the director's place. */
+  private fresh: Running | undefined;
 
   constructor(
     options: KeeperOptions,
@@ -244,8 +248,11 @@ class Supervisor {
     clearTimeout(this.standbyTimer);
     this.watch?.close();
     this.checkers.close();
-    this.standby?.running.kill();
-    await this.standby?.running.ended;
+    const { standby } = this;
+    // Its end is no reason to start another one.
+    this.standby = undefined;
+    standby?.running.kill();
+    await standby?.running.ended;
   }
 
   /** Reads the configuration again: for a director that asked, or for a signal. A bad one changes nothing. */
@@ -333,7 +340,10 @@ class Supervisor {
   portChanged({ number, port, swapped }: PortNews): void {
     const { director, log } = this;
     // One that stands by has the descriptors from before.
-    if (swapped) this.renewStandby();
+    if (swapped) {
+      this.renewStandby();
+      this.fresh?.kill();
+    }
     if (swapped && port.queues.length > 0 && this.config.ports[number]?.routes === "auto") this.renewRoutes();
     if (director === undefined) return;
     const fresh = swapped && port.queues.length > 0;
@@ -398,7 +408,7 @@ class Supervisor {
         const reason = end.how === "failed" ? end.error.message : end.reason;
         this.log.warn({ event: "standby.ended" }, `the director that stands by ended: ${reason}`);
       }
-      this.standBySoon(standby.renewed === true ? 0 : STAND_BY_AGAIN_MS);
+      this.standBySoon(standby.renewed === true ? STAND_BY_AFTER_MS : STAND_BY_AGAIN_MS);
     });
   }
 
@@ -416,6 +426,12 @@ class Supervisor {
     const config = { ...this.config, marks };
     running.send({ type: "step-in", config, restarts, tables, swapped: state.current !== standby.current });
     this.tellAgain(running);
+    const hung = setTimeout(() => {
+      this.log.error({ event: "director.hung", child: running.pid }, "the director that stepped in does not begin");
+      running.kill();
+    }, STEP_IN_MS);
+    void running.ended.then(() => clearTimeout(hung));
+    running.onReady = () => clearTimeout(hung);
     return running;
   }
 
@@ -544,10 +560,11 @@ class Supervisor {
         void this.upgrade(from, message.number);
         return;
       case "ready":
+        from.onReady?.();
         if (this.options.stop.isSet) return;
         this.flows = true;
         this.forwarding();
-        this.standBySoon(STAND_BY_AFTER_MS);
+        if (this.standby === undefined) this.standBySoon(STAND_BY_AFTER_MS);
         if (this.announced) return;
         this.announced = true;
         if (this.options.load !== undefined) loadParsers().catch(() => {});
@@ -588,9 +605,13 @@ class Supervisor {
     this.upgrading = true;
     // One that only begins to stand by would take the processor from the new one, and be replaced after it.
     if (this.standby?.isReady !== true) this.renewStandby();
+    const current = this.state?.current;
     const fresh = this.launch(old);
+    this.fresh = fresh;
     try {
       const result = await replace(old, fresh);
+      // Then another one has stepped in already.
+      if (this.director !== old) throw new Error("the running director died");
       old.successor = fresh;
       this.director = fresh;
       // It is of the build before.
@@ -601,7 +622,8 @@ class Supervisor {
         `director ${result.pid} took over from ${old.pid}`,
       );
       old.send({ type: "leave", number, result: { ...result, version: this.options.version } });
-      void old.ended.then(() => fresh.send({ type: "alone" }));
+      // The old one may have changed the files' places since the new one was given them.
+      void old.ended.then(() => fresh.send({ type: "alone", swapped: this.state?.current !== current }));
       old.endWithin(STOP_MS);
     } catch (error) {
       const problem = fresh.problem ?? oneLine(error);
@@ -610,6 +632,7 @@ class Supervisor {
       old.send({ type: "resume", number, problem });
     } finally {
       this.upgrading = false;
+      this.fresh = undefined;
       if (this.standby === undefined) this.standBySoon(STAND_BY_AFTER_MS);
     }
   }
@@ -646,6 +669,8 @@ class Running implements Peer {
   isHalted = false;
   /** The one that took its place. */
   successor: Running | undefined;
+  /** Called when its frames flow. */
+  onReady: (() => void) | undefined;
   private readonly stop: StopSignal;
   private end: (end: End) => void = () => {};
   private child: ChildProcess | undefined;

@@ -24,7 +24,7 @@ export type ToDirector =
   | { readonly type: "take" }
   | { readonly type: "follow" }
   | { readonly type: "begin" }
-  | { readonly type: "alone" }
+  | { readonly type: "alone"; readonly swapped: boolean }
   /** To one that stands by: the director before it died, begin. */
   | StepIn
   /** Why it could not be done, if it could not. */

@@ -4,26 +4,6 @@ import * as native from "../port/native.js";
 
 const CAPABILITIES_MOST = 63;
 
-/**
- * Takes every capability out of the bounding set of this thread, and lets no exec ever gain any. Children inherit both;
- * the keeper itself keeps what it has for as long as it does not exec. (libuv starts children from the calling thread.)
- * False where a container holds CAP_SETPCAP back: a director that is not root gains nothing even so.
- */
-export function boundChildren(): boolean {
-  let whole = true;
-  if (process.getuid?.() === 0) {
-    for (let capability = 0; capability <= CAPABILITIES_MOST; capability++) {
-      const held = native.prctl(native.PR_CAPBSET_READ, capability, 0, 0, 0);
-      if (held < 0) break;
-      if (held === 1 && native.prctl(native.PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) whole = false;
-    }
-  }
-  if (native.prctl(native.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
-    throw new LvsError("ERR_LVS_PERMISSION", "cannot set no_new_privs");
-  }
-  return whole;
-}
-
 /** Their numbers are the kernel's. */
 const CAPABILITY = {
   DAC_OVERRIDE: 1,
@@ -43,6 +23,43 @@ const PERMITTED = 1;
 const INHERITABLE = 2;
 const HALF = 3;
 
+/** Of the calling thread. undefined: errno says why not. */
+function capabilitySets(): { data: Uint32Array; headerBytes: Uint8Array; dataBytes: Uint8Array } | undefined {
+  const data = new Uint32Array(2 * HALF);
+  const [headerBytes, dataBytes] = [
+    new Uint8Array(new Uint32Array([VERSION_3, 0]).buffer),
+    new Uint8Array(data.buffer),
+  ];
+  return native.capget(headerBytes, dataBytes) < 0 ? undefined : { data, headerBytes, dataBytes };
+}
+
+/**
+ * Takes every capability out of the bounding set of this thread, and lets no exec ever gain any. Children inherit both;
+ * the keeper itself keeps what it has for as long as it does not exec. (libuv starts children from the calling thread.)
+ * False where a container holds CAP_SETPCAP back: a director that is not root gains nothing even so.
+ */
+export function boundChildren(): boolean {
+  let whole = true;
+  if (process.getuid?.() === 0) {
+    for (let capability = 0; capability <= CAPABILITIES_MOST; capability++) {
+      const held = native.prctl(native.PR_CAPBSET_READ, capability, 0, 0, 0);
+      if (held < 0) break;
+      if (held === 1 && native.prctl(native.PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) whole = false;
+    }
+  }
+  // What is inheritable or ambient would go to a director without a change of user; the permitted ones stay here.
+  native.prctl(native.PR_CAP_AMBIENT, native.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  const sets = capabilitySets();
+  if (sets !== undefined) {
+    sets.data[INHERITABLE] = sets.data[HALF + INHERITABLE] = 0;
+    if (native.capset(sets.headerBytes, sets.dataBytes) < 0) whole = false;
+  }
+  if (native.prctl(native.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+    throw new LvsError("ERR_LVS_PERMISSION", "cannot set no_new_privs");
+  }
+  return whole;
+}
+
 /**
  * Gives up what a running keeper has no use for, in the thread that does its work; for ever, and whatever of it there was.
  * It goes on making devices and routes (NET_ADMIN), sockets for pings (NET_RAW), directors and checkers of another user
@@ -57,10 +74,9 @@ export function restrictKeeper(namespaces: boolean): string | undefined {
   let kept = 0;
   for (const number of Object.values(always)) kept |= 1 << number;
   if (namespaces) kept |= 1 << SYS_ADMIN;
-  const header = new Uint32Array([VERSION_3, 0]);
-  const data = new Uint32Array(2 * HALF);
-  const [headerBytes, dataBytes] = [new Uint8Array(header.buffer), new Uint8Array(data.buffer)];
-  if (native.capget(headerBytes, dataBytes) < 0) return errnoText(native.errno());
+  const sets = capabilitySets();
+  if (sets === undefined) return errnoText(native.errno());
+  const { data, headerBytes, dataBytes } = sets;
   data[EFFECTIVE]! &= kept;
   data[PERMITTED]! &= kept;
   data[HALF + EFFECTIVE] = data[HALF + PERMITTED] = 0;

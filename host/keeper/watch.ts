@@ -24,6 +24,7 @@ export class FileWatch {
   private folders = "";
   private refused = "";
   private timer: NodeJS.Timeout | undefined;
+  private again: NodeJS.Timeout | undefined;
   private since = 0;
   private texts: ReadonlyArray<string | undefined>;
 
@@ -43,6 +44,7 @@ export class FileWatch {
 
   close(): void {
     clearTimeout(this.timer);
+    clearTimeout(this.again);
     for (const watcher of this.watchers.splice(0)) watcher.close();
   }
 
@@ -76,7 +78,10 @@ export class FileWatch {
 
   private refuse(folder: string, error: unknown): void {
     this.folders = "";
-    this.timer ??= setTimeout(() => this.look(), AGAIN_MS).unref();
+    this.again ??= setTimeout(() => {
+      this.again = undefined;
+      this.later();
+    }, AGAIN_MS).unref();
     if (this.refused === folder) return;
     this.refused = folder;
     const hint = "changes of the configuration are read at SIGHUP and 'wlvs reload'";

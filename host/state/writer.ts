@@ -164,7 +164,10 @@ export class StateWriter {
   async pause(): Promise<void> {
     this.closed = true;
     clearInterval(this.timer);
-    await this.inLane(async () => {});
+    // A snapshot that is not in its place yet is not wanted any more.
+    await this.inLane(async () => {
+      this.next = undefined;
+    });
     this.snapshots.note(false);
   }
 
@@ -337,6 +340,7 @@ export class StateWriter {
     const { files, log } = this.options;
     const next: Sink = { fd: files.spare, inMemory: files.inMemory === true, at: 0, sequence: 0, snapshot: 0 };
     const began = performance.now();
+    let isMine = false;
     try {
       await this.inLane(async () => {
         await truncateFile(next.fd, 0);
@@ -347,9 +351,11 @@ export class StateWriter {
         this.text = text;
         await append(next, [Format.encodeBatch(Format.KIND.text, this.snapshots.tick, Date.now(), Buffer.from(text))]);
         this.next = next;
+        isMine = true;
       });
       for (let from = 0; from !== END; ) from = await this.inLane(() => this.someConnections(next, from));
       await this.inLane(async () => {
+        if (this.next !== next) return;
         this.keepTables(true);
         this.keep(Format.KIND.complete, undefined);
         if (!(await this.flush()) || this.next !== next) return;
@@ -373,6 +379,8 @@ export class StateWriter {
         "snapshot",
       );
     } catch (error) {
+      // Not wanted any more: its file may be somebody else's.
+      if (isMine && this.next !== next) return;
       this.next = next;
       this.giveUp(error);
     }

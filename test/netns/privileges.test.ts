@@ -2,7 +2,8 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { hasLink, inside, ip, waitFor } from "./network.js";
+import { RemoteIpvs } from "../../host/control/client.js";
+import { hasLink, inside, ip, MAIN, waitFor } from "./network.js";
 import { A, client, config, network, remote, servers, start, until, usePair, VIP, weights, wire } from "./pair.js";
 
 usePair();
@@ -188,4 +189,24 @@ it("the user is the file's, though a director may have been started ahead as nob
   expect(descendants(director.child.pid!).get("director")).toEqual([pid]);
   expect(statusOf(`/proc/${pid}/status`).Uid!.split(/\s+/)).toEqual(["1", "1", "1", "1"]);
   expect((await director.stop()).status).toBe(0);
+});
+
+it("a director gets nothing of what its keeper was given to hand on", async () => {
+  const directory = network.path("inheritable");
+  mkdirSync(directory);
+  const caps = "+net_admin,+net_raw";
+  const given = ["--inh-caps", caps, "--ambient-caps", caps];
+  const keeper = network.start(
+    wire,
+    "setpriv",
+    ...given,
+    process.execPath,
+    MAIN,
+    ...["run", "--tap", "cap0,ip=10.9.0.1/24", "--user", "root", "--socket", join(directory, "s")],
+  );
+  await waitFor(() => (descendants(keeper.pid!).get("director") ?? []).length === 1, "there is a director");
+  await until(async () => (await new RemoteIpvs(join(directory, "s")).status()) !== undefined, "it answers");
+  const [pid] = descendants(keeper.pid!).get("director")!;
+  const { CapInh, CapPrm, CapEff, CapBnd, CapAmb } = statusOf(`/proc/${pid}/status`);
+  expect([CapInh, CapPrm, CapEff, CapBnd, CapAmb]).toEqual(Array.from({ length: 5 }, () => "0".repeat(16)));
 });

@@ -74,6 +74,20 @@ describe("a watched file", () => {
     await told("three");
   });
 
+  it("is not read half-written, though the folder of another is not there", async () => {
+    writeFileSync(at("a"), "one");
+    mkdirSync(at("gone"));
+    writeFileSync(at("gone/marks"), "m");
+    start("a", "gone/marks");
+    rmSync(at("gone"), { recursive: true });
+    await told("one", undefined);
+    writeFileSync(at("a"), "half");
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    writeFileSync(at("a"), "whole");
+    await told("whole", undefined);
+    expect(seen.map(([text]) => text)).not.toContain("half");
+  });
+
   it("is one of several", async () => {
     writeFileSync(at("a"), "one");
     writeFileSync(at("marks"), "none");
