@@ -51,6 +51,8 @@ export function pick(service: usize): usize {
   let server = last !== 0 ? following(last) : first(service);
   let lowest = false;
   let restarted = false;
+  let whole = false;
+  let reachable: i32 = 0;
   for (;;) {
     for (; server !== 0; server = following(server)) {
       if (!isOverloaded(server) && weight(server) >= bar) return settle(service, server, server, bar);
@@ -58,6 +60,12 @@ export function pick(service: usize): usize {
       if (server === last && lowest && restarted) return settle(service, last, 0, bar);
     }
     bar -= step;
+    if (whole) {
+      // Between the bar and what any server that may be picked has are passes that find nothing: billions, at worst.
+      if (reachable === 0) reachable = highestOf(service, step);
+      if (bar > reachable) bar -= ((bar - reachable + step - 1) / step) * step;
+    }
+    whole = true;
     if (bar <= 0) {
       bar = maximum;
       if (lowest || last === 0) break;
@@ -67,6 +75,16 @@ export function pick(service: usize): usize {
     server = first(service);
   }
   return settle(service, 0, 0, bar);
+}
+
+/** The highest weight of those that may be picked; the lowest bar, `step`, at least: it is never passed over. */
+function highestOf(service: usize, step: i32): i32 {
+  let highest = step;
+  for (let server = first(service); server !== 0; server = following(server)) {
+    const its = weight(server);
+    if (its > highest && !isOverloaded(server)) highest = its;
+  }
+  return highest;
 }
 
 /** Keeps where the passes stand. */
