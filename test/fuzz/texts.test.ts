@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { fuzzTexts } from "./texts.js";
 
-const seconds = Math.min(Number(process.env.WLVS_FUZZ_SECONDS ?? 5), 20);
+const seconds = Math.min(Number(process.env.WLVS_FUZZ_SECONDS ?? 5), 12);
 const seed = Number(process.env.WLVS_FUZZ_SEED ?? Math.floor(Date.now() / 86_400_000) * 1_000_000);
 
 test(`what people and programs write is taken or refused, never half, for ${seconds} s`, async () => {

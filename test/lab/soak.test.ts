@@ -15,7 +15,7 @@ it("holds for half a minute, and a chart and a report are made of it", (context)
   try {
     const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, "--seconds", "30", "--out", out], {
       encoding: "utf8",
-      timeout: 110_000,
+      timeout: 140_000,
     });
     expect(`${stdout}${stderr}`).not.toContain("FAILED");
     expect(status).toBe(0);
@@ -26,7 +26,7 @@ it("holds for half a minute, and a chart and a report are made of it", (context)
   } finally {
     rmSync(out, { recursive: true, force: true });
   }
-}, 120_000);
+}, 150_000);
 
 it("says what is wrong with its arguments", () => {
   for (const args of [

@@ -7,7 +7,7 @@ import { needsCommands, needsDevices } from "../support/needs.js";
 import { launch, needsBrowser, open, screenshots } from "./browser.js";
 import { Stage } from "./stage.js";
 
-const MINUTES = Number(process.env.WLVS_PAGE_MINUTES ?? 0.4);
+const MINUTES = Number(process.env.WLVS_PAGE_MINUTES ?? 0.25);
 const SAMPLES = 12;
 /** Charts fill up during the first ten minutes: so much may they take. */
 const ALLOWED_BYTES = 1_500_000;

@@ -21,7 +21,7 @@ const FAILURES_MOST = 20_000;
 /** TIME_WAIT lasts two minutes: a shorter soak waits for its connections to close, a longer one for the table to empty. */
 const SETTLE_MS = 150_000;
 const LONG_SECONDS = 180;
-const CLOSE_MS = 20_000;
+const CLOSE_MS = 45_000;
 const IDLE_MS = 5000;
 const WARNING = 40;
 const PULSE_MS = 100;
