@@ -1,12 +1,5 @@
 /** What a configuration says beside services: timeouts, and settings by their names. */
-import {
-  DEFAULT_TIMEOUTS,
-  parseSetting,
-  SETTING_DEFAULTS,
-  SETTING_NAMES,
-  settingIds,
-  settingName,
-} from "../core/settings.js";
+import { DEFAULT_TIMEOUTS, parseSetting, SETTING_DEFAULTS, SETTING_NAMES, settingIds } from "../core/settings.js";
 import type { Timeouts } from "../ipvs/model.js";
 
 export interface Tuning {
@@ -64,6 +57,7 @@ export function tuningTexts(from: Tuning, to: Tuning): string[] {
   ];
 }
 
+/** `name` as SETTING_NAMES has it. */
 export function settingText(name: string, value: string): string {
-  return `net.ipv4.vs.${settingName(name)}=${value}`;
+  return `net.ipv4.vs.${name}=${value}`;
 }

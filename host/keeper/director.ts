@@ -340,12 +340,13 @@ async function start(places: Start, thread: Thread): Promise<void> {
     health: () => failover.health(),
     tables: whole,
     configuration: async () => {
+      if (config.file === undefined) return { file: undefined, drift: [], ...configured };
       const said = later.tablesOf(config.steps.map(({ step }) => step));
       const drift = [
         ...later.diffTables(await whole(), said).map(stepText),
         ...later.tuningTexts(await tuning(), later.tuningOf(config)),
       ];
-      return { file: config.file, drift: config.file === undefined ? [] : drift, ...configured };
+      return { file: config.file, drift, ...configured };
     },
     reload: askForReload,
     upgrade: askForUpgrade,

@@ -344,11 +344,11 @@ class Supervisor {
       this.renewStandby();
       this.fresh?.kill();
     }
-    if (swapped && port.queues.length > 0 && this.config.ports[number]?.routes === "auto") this.renewRoutes();
+    const remade = swapped && port.queues.length > 0;
+    if (remade && this.config.ports[number]?.routes === "auto") this.renewRoutes();
     if (director === undefined) return;
-    const fresh = swapped && port.queues.length > 0;
-    const netlink = fresh ? this.devices.openNetlink(this.config.ports[number]?.netns ?? "") : undefined;
-    const descriptors = fresh ? [...port.queues, ...(netlink === undefined ? [] : [netlink.fd])] : [];
+    const netlink = remade ? this.devices.openNetlink(this.config.ports[number]?.netns ?? "") : undefined;
+    const descriptors = remade ? [...port.queues, ...(netlink === undefined ? [] : [netlink.fd])] : [];
     try {
       sendDescriptors(director.socket, descriptors);
       director.send({ type: "port", number, port, swapped, descriptorCount: descriptors.length });

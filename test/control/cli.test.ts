@@ -4,11 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatStatus } from "../../host/cli/commands/status.js";
-import type { CliContext } from "../../host/cli/context.js";
-import { runCli } from "../../host/cli/program.js";
 import { RemoteIpvs } from "../../host/control/client.js";
 import { type ControlServer, createControlServer } from "../../host/control/server.js";
 import type { ServiceInfo } from "../../host/ipvs/model.js";
+import { cli, type Said } from "../support/cli.js";
 import { FakeInfo, FakeIpvs } from "./fake.js";
 
 let directory: string;
@@ -45,19 +44,8 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-async function wlvs(...argv: string[]): Promise<{ status: number; out: string; err: string }> {
-  let out = "";
-  let err = "";
-  const context: CliContext = {
-    stdout: { write: (text) => (out += text) },
-    stderr: { write: (text) => (err += text) },
-    stdin: (async function* () {})(),
-    env: {},
-    version: "0.1.0",
-    exitStatus: 0,
-    director: async (path) => new RemoteIpvs(path ?? join(directory, "none.sock")),
-  };
-  return { status: await runCli(argv, context), out, err };
+function wlvs(...argv: string[]): Promise<Said> {
+  return cli(argv, async (path) => new RemoteIpvs(path ?? join(directory, "none.sock")));
 }
 
 const BUILT = ["run", "lab", "status", "doctor", "realserver", "bench", "top", "trace", "replay"];

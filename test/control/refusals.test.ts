@@ -1,21 +1,9 @@
 /** Command lines that ask for what makes no sense: refused before anything is made. */
 import { expect, it } from "vitest";
-import type { CliContext } from "../../host/cli/context.js";
-import { runCli } from "../../host/cli/program.js";
+import { cli, type Said } from "../support/cli.js";
 
-async function wlvs(...argv: string[]): Promise<{ status: number; out: string; err: string }> {
-  let out = "";
-  let err = "";
-  const context: CliContext = {
-    stdout: { write: (text) => (out += text) },
-    stderr: { write: (text) => (err += text) },
-    stdin: (async function* () {})(),
-    env: {},
-    version: "0.1.0",
-    exitStatus: 0,
-    director: () => Promise.reject(new Error("nobody is to be asked")),
-  };
-  return { status: await runCli(argv, context), out, err };
+function wlvs(...argv: string[]): Promise<Said> {
+  return cli(argv, () => Promise.reject(new Error("nobody is to be asked")));
 }
 
 it.each([

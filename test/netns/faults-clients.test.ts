@@ -1,8 +1,9 @@
 /** What clients of the control plane can do to a director: use up its descriptors, stall, go away in the middle. */
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { connect, createServer, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { afterEach, expect, it } from "vitest";
+import { freePort } from "../support/free-port.js";
 import { direct, events, hold, load, pings, remote, socket, useSite } from "./faults.js";
 import { waitFor } from "./network.js";
 import { until } from "./pair.js";
@@ -43,16 +44,6 @@ function dial(text = "", port?: number): Promise<Socket> {
 /** Many at the same time, which notice when they are closed. */
 async function crowd(count: number, port?: number): Promise<void> {
   await Promise.all(Array.from({ length: count }, async () => (await dial("", port)).resume()));
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address() as { port: number };
-      server.close(() => resolve(address.port));
-    });
-  });
 }
 
 it("forwards with no descriptor left, without being busy, and is reached again when they are back", async () => {

@@ -2,24 +2,13 @@
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
-import { createServer } from "node:net";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { freePort } from "../support/free-port.js";
 import { needsCommands, needsDevices } from "../support/needs.js";
 import { lint, parseScrape, type Scrape, sampleOf } from "../support/scrape.js";
 import { type Director, inside, ip, Network } from "./network.js";
-
-/** A port of loopback that nobody has now. */
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
-}
 
 function get(port: number, path: string, host?: string): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {

@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync }
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { RemoteIpvs } from "../../host/control/client.js";
+import { childrenByRole } from "../support/processes.js";
 import { hasLink, inside, ip, MAIN, waitFor } from "./network.js";
 import { A, client, config, network, remote, servers, start, until, usePair, VIP, weights, wire } from "./pair.js";
 
@@ -81,25 +82,6 @@ function deviations(pid: number, name: string, rows: readonly Row[]): string[] {
   });
 }
 
-function descendants(pid: number): Map<string, number[]> {
-  const found = new Map<string, number[]>();
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const parent = readFileSync(`/proc/${name}/stat`, "latin1")
-        .replace(/^.*\) /s, "")
-        .split(" ")[1];
-      if (Number(parent) !== pid) continue;
-      const title = readFileSync(`/proc/${name}/cmdline`, "latin1").split("\0").join(" ");
-      const role = /wlvs-(director|checker)/.exec(title)?.[1] ?? title;
-      found.set(role, [...(found.get(role) ?? []), Number(name)]);
-    } catch {
-      // Ended meanwhile.
-    }
-  }
-  return found;
-}
-
 it("no process has more than docs/security.md says, before and after a death, and devices are made again", async () => {
   const open = network.path("open");
   mkdirSync(open);
@@ -121,7 +103,7 @@ it("no process has more than docs/security.md says, before and after a death, an
   const keeper = director.child.pid!;
   const command = Number(readFileSync(`${open}/pid`, "utf8"));
   const look = () => {
-    const children = descendants(keeper);
+    const children = childrenByRole(keeper);
     expect([...children.keys()].sort()).toEqual(["checker", "director"]);
     return [
       ...deviations(keeper, "keeper", rows),
@@ -159,9 +141,9 @@ it("no process has more than docs/security.md says, before and after a death, an
   expect(await inside(client, "curl", "-sS", "--retry", "5", "-m", "5", `http://${VIP}/`)).toMatch(/^I am /);
   expect(look()).toEqual([]);
   // A checker that died comes back with its namespace and its sockets.
-  const checker = descendants(keeper).get("checker")![0]!;
+  const checker = childrenByRole(keeper).get("checker")![0]!;
   process.kill(checker, "SIGKILL");
-  await until(async () => (descendants(keeper).get("checker") ?? [checker])[0] !== checker, "another checker");
+  await until(async () => (childrenByRole(keeper).get("checker") ?? [checker])[0] !== checker, "another checker");
   ip("-n", servers.get(A)!, "link", "set", "eth0", "down");
   await until(async () => !(A in (await weights())), "the new one notices who is down", 20_000);
   expect(look()).toEqual([]);
@@ -186,7 +168,7 @@ it("the socket is its owner's, also while the director runs as somebody else", a
 it("the user is the file's, though a director may have been started ahead as nobody", async () => {
   const director = await start(config("check: {type: tcp}", undefined, "user: daemon"));
   const { pid } = await remote.status();
-  expect(descendants(director.child.pid!).get("director")).toEqual([pid]);
+  expect(childrenByRole(director.child.pid!).get("director")).toEqual([pid]);
   expect(statusOf(`/proc/${pid}/status`).Uid!.split(/\s+/)).toEqual(["1", "1", "1", "1"]);
   expect((await director.stop()).status).toBe(0);
 });
@@ -204,9 +186,9 @@ it("a director gets nothing of what its keeper was given to hand on", async () =
     MAIN,
     ...["run", "--tap", "cap0,ip=10.9.0.1/24", "--user", "root", "--socket", join(directory, "s")],
   );
-  await waitFor(() => (descendants(keeper.pid!).get("director") ?? []).length === 1, "there is a director");
+  await waitFor(() => (childrenByRole(keeper.pid!).get("director") ?? []).length === 1, "there is a director");
   await until(async () => (await new RemoteIpvs(join(directory, "s")).status()) !== undefined, "it answers");
-  const [pid] = descendants(keeper.pid!).get("director")!;
+  const [pid] = childrenByRole(keeper.pid!).get("director")!;
   const { CapInh, CapPrm, CapEff, CapBnd, CapAmb } = statusOf(`/proc/${pid}/status`);
   expect([CapInh, CapPrm, CapEff, CapBnd, CapAmb]).toEqual(Array.from({ length: 5 }, () => "0".repeat(16)));
 });

@@ -123,17 +123,8 @@ describe("wlvs replay", () => {
 
     const live = readCapture(readFileSync(file), file);
     const out = network.path("out.pcapng");
-    const again = await wlvs(
-      socket,
-      "replay",
-      ...flags,
-      "--in",
-      `${ext}=${file}`,
-      "--in",
-      `${int}=${file}`,
-      "--out",
-      out,
-    );
+    const captured = ["--in", `${ext}=${file}`, "--in", `${int}=${file}`];
+    const again = await wlvs(socket, "replay", ...flags, ...captured, "--out", out);
     expect([again.status, again.err]).toEqual([0, ""]);
     const replayed = readCapture(readFileSync(out), out);
     for (const [number, least] of [
@@ -151,16 +142,7 @@ describe("wlvs replay", () => {
         expect(text).toMatch(/^ f{12}[0-9a-f]{12}0806/);
     }
 
-    const told = await wlvs(
-      socket,
-      "replay",
-      ...flags,
-      "--in",
-      `${ext}=${file}`,
-      "--in",
-      `${int}=${file}`,
-      "--explain",
-    );
+    const told = await wlvs(socket, "replay", ...flags, ...captured, "--explain");
     expect(told.status).toBe(0);
     expect(told.out).toContain(", as sent");
 

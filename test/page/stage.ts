@@ -1,7 +1,7 @@
 /** A director that serves its page, a client and two web servers behind NAT: the real thing, in namespaces. */
-import { createServer } from "node:net";
 import { RemoteIpvs } from "../../host/control/client.js";
 import { type Director, inside, ip, Network } from "../netns/network.js";
+import { freePort } from "../support/free-port.js";
 
 export const VIP = "192.168.4.133";
 export const SERVERS = ["192.168.2.128", "192.168.2.129"] as const;
@@ -14,16 +14,6 @@ for (const host of process.argv.slice(1)) createServer((request, response) => {
   else response.end("I am " + host + "\\n");
 }).listen(80, host);
 `;
-
-/** A port of the loopback that nobody has. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = probe.address() as { port: number };
-      probe.close(() => resolve(port));
-    });
-  });
-}
 
 export class Stage {
   readonly network = new Network();

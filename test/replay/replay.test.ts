@@ -3,8 +3,6 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { CliContext } from "../../host/cli/context.js";
-import { runCli } from "../../host/cli/program.js";
 import { RemoteIpvs } from "../../host/control/client.js";
 import { createControlServer } from "../../host/control/server.js";
 import { type CapturedFrame, pcapng, readCapture } from "../../host/port/pcap.js";
@@ -13,6 +11,7 @@ import { guessVnet } from "../../host/replay/offload.js";
 import { Tracer } from "../../host/trace/tracer.js";
 import { checksum, pseudoHeader } from "../conformance/frames.js";
 import { FakeInfo } from "../control/fake.js";
+import { cli } from "../support/cli.js";
 import { createDirector, NET, server, service } from "../support/director.js";
 import { address, arp, ethernet, FLAG, icmp, ip4, PROTOCOL, tcpPacket, udpPacket } from "../support/packets.js";
 
@@ -33,20 +32,8 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 const path = (name: string) => join(directory, name);
 
-async function wlvs(argv: readonly string[], socket = "", during: () => Promise<void> = async () => {}) {
-  let out = "";
-  let err = "";
-  const context: CliContext = {
-    stdout: { write: (text) => (out += text) },
-    stderr: { write: (text) => (err += text) },
-    stdin: (async function* () {})(),
-    env: {},
-    version: "0.1.0",
-    exitStatus: 0,
-    director: async () => new RemoteIpvs(socket),
-  };
-  const [status] = await Promise.all([runCli(argv, context), during()]);
-  return { status, out, err };
+function wlvs(argv: readonly string[], socket = "", during?: () => Promise<void>) {
+  return cli(argv, async () => new RemoteIpvs(socket), during);
 }
 
 /** A director whose every frame is captured by wlvs trace --pcap while `talk` goes on. */

@@ -5,11 +5,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { chmodSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RemoteIpvs } from "../../host/control/client.js";
 import { type Director, inside, ip, MAIN, Network } from "../netns/network.js";
+import { freePort } from "../support/free-port.js";
 import type { ClientSpec } from "./traffic.js";
 
 export const VIP = "10.97.0.100";
@@ -235,15 +235,4 @@ http {
       });
     });
   }
-}
-
-/** A port of the loopback that nobody listens on. */
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject).listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -1,5 +1,6 @@
 /** What is measured of the director while it works. */
 import { readdirSync, readFileSync } from "node:fs";
+import { childrenByRole } from "../support/processes.js";
 import { parseScrape, sampleOf } from "../support/scrape.js";
 
 /** One moment. Bytes, seconds, and counts since the director's start. */
@@ -29,19 +30,8 @@ export interface Sample {
 /** The processes of a running `wlvs run`, by what they are: the keeper's children carry their names in their titles. */
 export function processesOf(keeper: number): Map<string, number> {
   const found = new Map([["keeper", keeper]]);
-  for (const name of readdirSync("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const parent = readFileSync(`/proc/${name}/stat`, "latin1")
-        .replace(/^.*\) /s, "")
-        .split(" ")[1];
-      if (Number(parent) !== keeper) continue;
-      const title = readFileSync(`/proc/${name}/cmdline`, "latin1").split("\0")[0]!;
-      const role = /wlvs-(director|checker)/.exec(title)?.[1];
-      if (role !== undefined) found.set(role, Number(name));
-    } catch {
-      // Ended meanwhile.
-    }
+  for (const [role, pids] of childrenByRole(keeper)) {
+    if (role === "director" || role === "checker") found.set(role, pids.at(-1)!);
   }
   return found;
 }

@@ -29,6 +29,8 @@ export function setup(): void {
     "test/hammer",
     "test/netns/network.ts",
     "test/soak",
+    "test/support/free-port.ts",
+    "test/support/processes.ts",
     "assembly/layout",
     "tsconfig.json",
     "tsconfig.build.json",

@@ -4,14 +4,13 @@ import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { CliContext } from "../../host/cli/context.js";
-import { runCli } from "../../host/cli/program.js";
 import { RemoteIpvs } from "../../host/control/client.js";
 import { type ControlServer, createControlServer } from "../../host/control/server.js";
 import type { MemoryEngine } from "../../host/engine/memory-engine.js";
 import type { TraceRecord } from "../../host/trace/model.js";
 import { Tracer } from "../../host/trace/tracer.js";
 import { FakeInfo } from "../control/fake.js";
+import { cli } from "../support/cli.js";
 import { createDirector, NET, server as realServer, service } from "../support/director.js";
 import { ethernet, FLAG, tcpPacket } from "../support/packets.js";
 
@@ -204,20 +203,8 @@ it("keeps half of the places for readers of connection events for the control so
 });
 
 describe("wlvs trace", () => {
-  async function wlvs(argv: readonly string[], during: () => Promise<void>) {
-    let out = "";
-    let err = "";
-    const context: CliContext = {
-      stdout: { write: (text) => (out += text) },
-      stderr: { write: (text) => (err += text) },
-      stdin: (async function* () {})(),
-      env: {},
-      version: "0.1.0",
-      exitStatus: 0,
-      director: async () => new RemoteIpvs(socketPath),
-    };
-    const [status] = await Promise.all([runCli(["trace", ...argv], context), during()]);
-    return { status, out, err };
+  function wlvs(argv: readonly string[], during: () => Promise<void>) {
+    return cli(["trace", ...argv], async () => new RemoteIpvs(socketPath), during);
   }
 
   it("prints a line for each frame, and ends after --count", async () => {

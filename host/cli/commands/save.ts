@@ -32,9 +32,12 @@ export function register(program: Command, context: CliContext): void {
       if (options.rules && file !== undefined) throw usage("save: --rules goes to standard output");
       const director = await context.director(options.socket);
       const services = await director.tables();
+      if (options.rules) {
+        context.stdout.write(formatRules(services, undefined, { complete: true }));
+        return;
+      }
       const runs = runningTuning(await director.timeouts(), await director.settings());
-      if (options.rules) context.stdout.write(formatRules(services, undefined, { complete: true }));
-      else if (file === undefined) {
+      if (file === undefined) {
         const { profile } = await director.status();
         const usual = tuningOf({ settings: profile === "wlvs" ? WLVS_SETTINGS : [] });
         context.stdout.write(servicesText(services, runs, usual));
