@@ -1,4 +1,4 @@
-/** The soak, for half a minute: that it runs, finds nothing, and would find something. */
+/** The soak, for twenty seconds: that it runs, finds nothing, and would find something. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,12 +8,12 @@ import { needsCommands, needsDevices } from "../support/needs.js";
 
 const MAIN = join(import.meta.dirname, "../../dist/test/soak/main.js");
 
-it("holds for half a minute, and a chart and a report are made of it", (context) => {
+it("holds for twenty seconds, and a chart and a report are made of it", (context) => {
   needsDevices(context);
   needsCommands(context, "nginx", "wrk", "ethtool", "curl");
   const out = mkdtempSync(join(tmpdir(), "wlvs-soak-"));
   try {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, "--seconds", "30", "--out", out], {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, "--seconds", "20", "--out", out], {
       encoding: "utf8",
       timeout: 140_000,
     });

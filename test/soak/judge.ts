@@ -99,11 +99,11 @@ export function judge(record: SoakRecord): Finding[] {
   must(last.evictions === 0, `${last.evictions} connections had to make room`);
   memory(record, must);
   must(last.slots === first.slots, `slots in use at the start ${first.slots}, at the end ${last.slots}`);
-  const active = `connections at the end: ${end.active} active, ${end.connections} in the table`;
+  const { established, connections, left } = end;
   const long = record.seconds >= 180;
   must(
-    end.active === 0 && (!long || end.connections === 0),
-    `${active}${long ? "" : " (which empties within two minutes)"}`,
+    established === 0 && (!long || connections === 0),
+    `connections at the end: ${established} established, ${connections} in the table${long ? "" : " (which empties within two minutes)"}${left[0] ? `: ${left[0]}` : ""}`,
   );
   const descriptors = Object.keys(first.descriptors).map(
     (role) => [role, first.descriptors[role]!, last.descriptors[role]] as const,

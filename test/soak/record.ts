@@ -34,7 +34,7 @@ export interface Stall {
 
 /** The state of things when all clients have gone. */
 export interface AtEnd {
-  readonly active: number;
+  readonly established: number;
   readonly connections: number;
   readonly waitedMs: number;
   /** Some of those that are left, as -Lnc lists them. */
