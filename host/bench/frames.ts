@@ -15,6 +15,9 @@ export const server = (at: number) => ({
   mac: `02:00:00:00:02:0${(11 + at).toString(16)}`,
 });
 
+/** The servers as they are to be added: rr begins with the last one, so that flow n is of server(n % SERVERS). */
+export const SERVERS_TO_ADD = Array.from({ length: SERVERS }, (_, at) => server(SERVERS - 1 - at));
+
 export const FLAGS_SYN = 0x02;
 export const FLAGS_SYN_ACK = 0x12;
 export const FLAGS_ACK = 0x10;

@@ -6,10 +6,12 @@ import { PerformanceObserver, performance } from "node:perf_hooks";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import * as Connection from "../../assembly/layout/connection.js";
 import * as ConnectionIndex from "../../assembly/layout/connection-index.js";
+import * as Counters from "../../assembly/layout/counters.js";
 import * as Memory from "../../assembly/layout/memory.js";
 import * as Port from "../../assembly/layout/port.js";
 import * as Setting from "../../assembly/layout/setting.js";
 import * as Slot from "../../assembly/layout/slot.js";
+import * as Stats from "../../assembly/layout/stats.js";
 import * as Worker from "../../assembly/layout/worker.js";
 import {
   DIRECTOR_MACS,
@@ -18,8 +20,7 @@ import {
   FLAGS_SYN_ACK,
   FrameWriter,
   ROUTER,
-  SERVERS,
-  server,
+  SERVERS_TO_ADD,
   VIRTUAL,
 } from "../../host/bench/frames.js";
 import { Control } from "../../host/core/control.js";
@@ -83,6 +84,7 @@ class Director {
   readonly total: number;
   readonly connections: number;
   now = 1000;
+  received = 0;
   private readonly core: Core;
   private readonly words: Uint32Array;
   private readonly writer: FrameWriter;
@@ -114,8 +116,7 @@ class Director {
     control.neighbourAdd(ROUTER.address, ROUTER.mac, 0);
     const id = { family: 4, protocol: "tcp", address: VIRTUAL, port: 80 } as const;
     control.serviceAdd({ id, scheduler: "rr", persistencePrefix: 32, onePacket: false, schedulerFlags: 0 });
-    for (let at = 0; at < SERVERS; at++) {
-      const { address, mac } = server(at);
+    for (const { address, mac } of SERVERS_TO_ADD) {
       control.neighbourAdd(address, mac, 1);
       const real = { family: 4, address, port: 8080 } as const;
       control.serverAdd(id, { id: real, forwarding: "nat", weight: 1, upperThreshold: 0, lowerThreshold: 0 });
@@ -166,6 +167,12 @@ class Director {
     return (samples[samples.length >> 1]! * 1e6) / BATCH;
   }
 
+  /** Packets counted for the service: not those that were forwarded because they are nobody's. */
+  counted(): number {
+    const stats = this.header(Memory.COUNTERS_BASE) + Counters.STATS;
+    return [Stats.IN_PACKETS, Stats.OUT_PACKETS].reduce((sum, at) => sum + this.words[(stats + at) >> 2]!, 0);
+  }
+
   /** Entries that the index still holds. */
   indexed(): number {
     const lines = this.header(Memory.INDEX_CAPACITY);
@@ -179,6 +186,7 @@ class Director {
 
   private receive(place: number, flow: number, out: 0 | 1, flags: number): void {
     const { words, queue } = this;
+    this.received++;
     const left = words[(queue + Worker.SUPPLY_COUNT) >> 2]! - 1;
     words[(queue + Worker.SUPPLY_COUNT) >> 2] = left;
     const slot = words[((queue + Worker.SUPPLY) >> 2) + left]!;
@@ -235,6 +243,7 @@ describe(`${CONNECTIONS} connections in one table`, () => {
       );
       expect(director.header(Memory.CONNECTION_COUNT)).toBe(CONNECTIONS);
       expect(director.indexed()).toBe(CONNECTIONS);
+      expect(director.counted()).toBe(director.received);
       if (BIG) expect(pauses.over).toBeLessThanOrEqual(STRAY);
     },
     10 * MINUTES,
