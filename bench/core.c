@@ -204,7 +204,7 @@ static inline u32 take_slot(void) {
   if (slot == 0) return 0;
   WORD(MEMORY_FREE_SLOT) = LOAD32(slot + SLOT_NEXT);
   WORD(MEMORY_FREE_SLOT_COUNT)--;
-  for (u32 at = 0; at < SLOT_DESCRIPTOR_SIZE; at += 8) LOAD64(slot + at) = 0;
+  for (u32 at = 0; at < SLOT_DESCRIPTOR_SIZE; at += 16) _mm_store_si128((__m128i *)(M + slot + at), _mm_setzero_si128());
   LOAD32(slot + SLOT_FRAME) = slot + SLOT_FRAME_AT;
   return slot;
 }
@@ -218,14 +218,16 @@ static inline u32 take_slot(void) {
 #define OUT 2u
 #define PLAIN 4u
 #define ORDINARY \
-  (CONNECTION_FLAG_USED | CONNECTION_FLAG_HASHED | CONNECTION_FLAG_COUNTED | CONNECTION_FLAG_INACTIVE)
+  (CONNECTION_FLAG_USED | CONNECTION_FLAG_HASHED | CONNECTION_FLAG_COUNTED | CONNECTION_FLAG_INACTIVE | \
+   CONNECTION_FLAG_SOURCE | CONNECTION_FLAG_JUDGED)
 #define SENDABLE \
   (1u << NEIGHBOUR_STATE_REACHABLE | 1u << NEIGHBOUR_STATE_DELAY | 1u << NEIGHBOUR_STATE_PROBE | \
    1u << NEIGHBOUR_STATE_PERMANENT)
 
 static inline int is_open(void) {
   return WORD(MEMORY_ENABLED_4) != 0 && WORD(MEMORY_IP_FORWARD) != 0 &&
-         (WORD(MEMORY_GENERAL_PATH_ONLY) | WORD(MEMORY_MARK_COUNT) | WORD(MEMORY_LOCAL_ROUTE_COUNT)) == 0;
+         (WORD(MEMORY_GENERAL_PATH_ONLY) | WORD(MEMORY_TRACE_ON) | WORD(MEMORY_MARK_COUNT) |
+          WORD(MEMORY_LOCAL_ROUTE_COUNT)) == 0;
 }
 
 static inline int is_unicast(u32 address) { return (address & 0xff) - 1 < 223 && (address & 0xff) != 127; }
@@ -358,14 +360,15 @@ static inline u32 forward(u32 slot, u32 queue) {
   LOAD64(frame + SLOT_VNET_SIZE) = (LOAD64(neighbour + NEIGHBOUR_MAC) & 0xffffffffffffull) | mac << 48;
   LOAD32(frame + SLOT_VNET_SIZE + 8) = (u32)(mac >> 16);
   LOAD32(slot + SLOT_LENGTH) = total + HEADERS;
-  LOAD32(slot + SLOT_PORT_OUT) = port;
   u32 places = LOAD32(queue + WORKER_SEND_COUNT);
+  if (places >= WORKER_SEND_LIMIT) abort();
+  LOAD32(slot + SLOT_PORT_OUT) = port;
   LOAD32(queue + WORKER_SEND + places * 4) = slot;
   LOAD32(queue + WORKER_SEND_COUNT) = places + 1;
   count(counters + COUNTERS_FRAMES_OUT, 1);
   count(queue + WORKER_FRAMES_OUT, 1);
   count(port + PORT_FRAMES_OUT, 1);
-  count(port + PORT_BYTES_OUT, total + 14);
+  count(port + PORT_BYTES_OUT, LOAD32(slot + SLOT_LENGTH) + LOAD32(slot + SLOT_BODY_LENGTH) - SLOT_VNET_SIZE);
   return VERDICT_FORWARD;
 }
 
@@ -399,14 +402,18 @@ __attribute__((noinline)) static u32 run(u32 now) {
     LOAD32(queue + WORKER_DONE) = done + 1;
     u32 port = LOAD32(slot + SLOT_PORT_IN);
     count(port + PORT_FRAMES_IN, 1);
-    count(port + PORT_BYTES_IN, LOAD32(slot + SLOT_LENGTH) - SLOT_VNET_SIZE);
-    bytes += LOAD32(slot + SLOT_LENGTH) - SLOT_VNET_SIZE;
+    u32 length = LOAD32(slot + SLOT_LENGTH);
+    if (length > SLOT_VNET_SIZE) {
+      count(port + PORT_BYTES_IN, length - SLOT_VNET_SIZE);
+      bytes += length - SLOT_VNET_SIZE;
+    }
     u32 verdict = (LOAD8(slot + SLOT_HINT) & PLAIN) != 0 ? forward(slot, queue) : 0;
     if (verdict == 0) abort();
     count(WORD(MEMORY_COUNTERS_BASE) + COUNTERS_VERDICTS + verdict * 8, 1);
   }
   count(WORD(MEMORY_COUNTERS_BASE) + COUNTERS_FRAMES_IN, done);
   count(queue + WORKER_BREATHS, 1);
+  count(queue + WORKER_FRAMES_BUCKETS + (done == 0 ? 0 : 32 - (u32)__builtin_clz(done)) * 8, 1);
   count(queue + WORKER_FRAMES_IN, done);
   count(queue + WORKER_BYTES_IN, bytes);
   LOAD32(queue + WORKER_DONE) = 0;
