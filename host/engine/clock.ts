@@ -11,11 +11,15 @@ export interface Clock {
 }
 
 const DAY_MS = 86_400_000;
+/** What is further off was set, and no thread that had to wait between its readings of two clocks. */
+const STEP_MS = 100;
 
-/** The machine's clocks: monotonic ticks, wall time for the day. Every thread reads the same ticks. */
+/** The machine's clocks: monotonic ticks, wall time for people. Every thread reads the same ticks. */
 export class SystemClock implements Clock {
   /** performance.now() counts from the start of its thread, hrtime from the start of the machine. */
   private readonly origin = Number(process.hrtime.bigint()) / 1e6 - performance.now();
+  /** Wall time at this thread's start, by what the wall clock says now: somebody may have set it since. */
+  private start = performance.timeOrigin;
   private now = 0;
 
   ticks(): number {
@@ -29,16 +33,22 @@ export class SystemClock implements Clock {
   }
 
   epochMs(): number {
-    return performance.timeOrigin + this.now;
+    return this.wallStart() + this.now;
   }
 
   /** Milliseconds since 1970 at tick 0. */
   tickZero(): number {
-    return performance.timeOrigin - this.origin;
+    return this.wallStart() - this.origin;
   }
 
   dayMs(): number {
     return Date.now() % DAY_MS;
+  }
+
+  private wallStart(): number {
+    const start = Date.now() - performance.now();
+    if (Math.abs(start - this.start) > STEP_MS) this.start = start;
+    return this.start;
   }
 }
 

@@ -1,6 +1,5 @@
 /** The director as a whole: stopped, and hung. */
-import { appendFileSync, cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { appendFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import {
   direct,
@@ -44,20 +43,12 @@ it("goes on as it was after it was stopped for a while, by itself or with its ke
 }, 240_000);
 
 it("is ended when its main thread hangs, and the next one has its connections", async () => {
-  // A version of one's own: one that can be made to hang, with a keeper that does not wait for as long.
-  const root = join(import.meta.dirname, "../..");
-  const home = network.path("version");
-  cpSync(join(root, "dist"), join(home, "dist"), { recursive: true });
-  cpSync(join(root, "package.json"), join(home, "package.json"));
-  symlinkSync(join(root, "node_modules"), join(home, "node_modules"));
-  appendFileSync(join(home, "dist/host/keeper/director-main.js"), '\nprocess.on("SIGUSR2", () => { for (;;); });\n');
-  const keeper = join(home, "dist/host/keeper/keeper.js");
-  const patient = readFileSync(keeper, "utf8");
-  const hasty = patient.replace("const BEAT_MS = 3000;", "const BEAT_MS = 500;");
-  expect(hasty).not.toBe(patient);
-  writeFileSync(keeper, hasty);
+  // A version that can be made to hang, with a keeper that does not wait for as long.
+  const version = network.version();
+  appendFileSync(version.file("keeper/director-main.js"), '\nprocess.on("SIGUSR2", () => { for (;;); });\n');
+  version.change("keeper/keeper.js", "const BEAT_MS = 3000;", "const BEAT_MS = 500;");
   const director = network.directorOf(
-    join(home, "dist/host/cli/main.js"),
+    version,
     ...[...PORTS(), "--socket", socket, "--state", network.path("state")],
     ...["--vip", `${VIP}:9000`, "--rip", `${SERVER}:9000`],
   );

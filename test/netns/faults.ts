@@ -85,7 +85,6 @@ export let server: string;
 export let socket: string;
 export let remote: RemoteIpvs;
 const held: Held[] = [];
-let latest: Director | undefined;
 
 /** Builds all of it before each test of the file, and takes it away afterwards. */
 export function useSite(...programs: string[]): void {
@@ -107,8 +106,7 @@ export function useSite(...programs: string[]): void {
     remote = new RemoteIpvs(socket);
   });
   afterEach(({ task }) => {
-    if (task.result?.state === "fail") console.error(latest?.stderr);
-    latest = undefined;
+    if (task.result?.state === "fail") console.error(network?.latest?.stderr);
     for (const { child } of held.splice(0)) child.kill("SIGKILL");
     network?.close();
   });
@@ -132,7 +130,6 @@ export const PORTS = () => [
 export async function direct(...more: string[]): Promise<Director> {
   const service = ["--vip", `${VIP}:9000`, "--rip", `${SERVER}:9000`];
   const director = network.director(...PORTS(), "--socket", socket, ...service, ...more);
-  latest = director;
   await director.ready();
   await until(async () => (await inside(server, "ss", "-Hltn", "sport", "=", "9000")) !== "", "the server listens");
   return director;
@@ -181,6 +178,11 @@ export async function load(ms: number, ...pids: number[]): Promise<number> {
   const began = performance.now();
   await new Promise((resolve) => setTimeout(resolve, ms));
   return (used() - before) / (performance.now() - began);
+}
+
+/** Until the processes use next to nothing of the processor for a moment, as those that go round and round never do. */
+export async function calm(...pids: number[]): Promise<void> {
+  await until(async () => (await load(500, ...pids)) < 0.3, "nothing is busy", 30_000);
 }
 
 /** The events of a director's log so far, keeper and director together. */

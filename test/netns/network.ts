@@ -1,6 +1,6 @@
 /** Namespaces, processes and directors of one test file: whatever it makes goes away with it, however it ends. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -21,8 +21,8 @@ export class Director {
   stderr = "";
 
   /** `main`: the program, when it is not the one that was built. */
-  constructor(args: readonly string[], main = MAIN) {
-    this.child = spawn(process.execPath, [main, "run", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  constructor(args: readonly string[], main = MAIN, env = process.env) {
+    this.child = spawn(process.execPath, [main, "run", ...args], { stdio: ["ignore", "pipe", "pipe"], env });
     this.child.stdout!.on("data", (chunk) => (this.stdout += chunk));
     this.child.stderr!.on("data", (chunk) => (this.stderr += chunk));
     this.ended = new Promise((resolve) => this.child.once("close", (status, signal) => resolve({ status, signal })));
@@ -43,8 +43,42 @@ export class Director {
   }
 }
 
+/** What was built, once more: a version of one's own, which can be changed and broken. */
+export class Version {
+  readonly main: string;
+  /** What its director is to find in its environment, beside what this process has. */
+  readonly env: NodeJS.ProcessEnv = { ...process.env };
+  private readonly home: string;
+
+  constructor(home: string) {
+    const root = join(import.meta.dirname, "../..");
+    this.home = home;
+    this.main = join(home, "dist/host/cli/main.js");
+    cpSync(join(root, "dist"), join(home, "dist"), { recursive: true });
+    cpSync(join(root, "package.json"), join(home, "package.json"));
+    symlinkSync(join(root, "node_modules"), join(home, "node_modules"));
+  }
+
+  /** Where a file of the host is, by its path under host/. */
+  file(path: string): string {
+    return join(this.home, "dist/host", path);
+  }
+
+  /** What is there is there once. */
+  change(path: string, from: string, to: string): void {
+    const text = readFileSync(this.file(path), "utf8");
+    if (text.split(from).length !== 2) throw new Error(`${path} has ${JSON.stringify(from)} not just once`);
+    writeFileSync(
+      this.file(path),
+      text.replace(from, () => to),
+    );
+  }
+}
+
 export class Network {
   readonly directory = mkdtempSync(join(tmpdir(), "wlvs-netns-"));
+  /** The director that was started last. */
+  latest: Director | undefined;
   private readonly namespaces: string[] = [];
   private readonly children: ChildProcess[] = [];
   private readonly onExit = () => this.close();
@@ -67,13 +101,18 @@ export class Network {
     return join(this.directory, name);
   }
 
-  director(...args: string[]): Director {
-    return this.directorOf(MAIN, ...args);
+  version(): Version {
+    return new Version(this.path("version"));
   }
 
-  directorOf(main: string, ...args: string[]): Director {
-    const director = new Director(args, main);
+  director(...args: string[]): Director {
+    return this.directorOf({ main: MAIN, env: process.env }, ...args);
+  }
+
+  directorOf({ main, env }: Pick<Version, "main" | "env">, ...args: string[]): Director {
+    const director = new Director(args, main, env);
     this.children.push(director.child);
+    this.latest = director;
     return director;
   }
 
@@ -123,5 +162,13 @@ export async function waitFor(condition: () => boolean, what: string, limitMs = 
   while (!condition()) {
     if (performance.now() > until) throw new Error(`not within ${limitMs} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** What was in the tables is in the state file: it has grown twice since, once perhaps by what was gathered before. */
+export async function journalled(file: string): Promise<void> {
+  for (let times = 0; times < 2; times++) {
+    const { size } = statSync(file);
+    await waitFor(() => statSync(file).size !== size, "the state is written");
   }
 }

@@ -2,24 +2,21 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import {
   closeSync,
-  cpSync,
   existsSync,
   mkdirSync,
   openSync,
   readFileSync,
   rmSync,
   statSync,
-  symlinkSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RemoteIpvs } from "../../host/control/client.js";
 import { server as serverAt } from "../support/director.js";
 import { needsCommands, needsDevices } from "../support/needs.js";
-import { type Director, inside, ip, Network, waitFor } from "./network.js";
+import { type Director, inside, ip, journalled, Network, waitFor } from "./network.js";
 
 /** Says back what it hears, by TCP and by UDP; web pages beside it. */
 const SERVER = `
@@ -220,14 +217,6 @@ describe("a state file", () => {
   const forwarded = (director: Director) => director.stderr.split('"msg":"forwarding"').length - 1;
   const pidOf = async () => (await new RemoteIpvs(socket).status()).pid;
 
-  /** What was in the tables is in the file: it has grown twice since, once perhaps by what was gathered before. */
-  const journalled = async () => {
-    for (let times = 0; times < 2; times++) {
-      const { size } = statSync(state);
-      await waitFor(() => statSync(state).size !== size, "the state is written");
-    }
-  };
-
   /** Once more where the machine was so slow that the new director was given up. */
   const upgrade = async () => {
     const ipvs = new RemoteIpvs(socket);
@@ -255,7 +244,7 @@ describe("a state file", () => {
     const load = inside(client, "wrk", "-t1", "-c8", `-d${12 * rounds}s`, "--timeout", "10s", "http://192.168.4.133/");
     load.catch(() => {});
     await pause(1200);
-    await journalled();
+    await journalled(state);
     let lives = 1;
     const down = { director: [] as number[], keeper: [] as number[], both: [] as number[] };
     for (const what of Array.from({ length: rounds }, () => ["director", "keeper", "both"] as const).flat()) {
@@ -278,7 +267,7 @@ describe("a state file", () => {
       down[what].push(longest);
       await waitFor(() => /"event":"state.restored"[^\n]*"left":0/.test(director.stderr), "it says what it restored");
       await pause(1200);
-      await journalled();
+      await journalled(state);
     }
     if (process.env.WLVS_RESTARTS !== undefined) {
       console.log(`without an answer for at most, ms: ${JSON.stringify(down)}`);
@@ -341,7 +330,7 @@ describe("a state file", () => {
     // It ends: nobody notices but the log; and the director's death is survived as ever.
     process.kill(await standby(director), "SIGKILL");
     await waitFor(() => director.stderr.includes('"standby.ended"'), "the log says so");
-    await journalled();
+    await journalled(state);
     let began = forwarded(director);
     process.kill(await pidOf(), "SIGKILL");
     await waitFor(() => forwarded(director) > began, "another director forwards");
@@ -368,7 +357,7 @@ describe("a state file", () => {
     const held = new Client(client, 30);
     expect(await held.next()).toEqual({ open: 30 });
     expect(await held.check()).toMatchObject({ well: 30, resets: 0 });
-    await journalled();
+    await journalled(state);
     const began = forwarded(director);
     process.kill(await pidOf(), "SIGKILL");
     await waitFor(() => forwarded(director) > began, "another director forwards");
@@ -420,15 +409,10 @@ describe("a state file", () => {
   }, 300_000);
 
   it("stays with the old director when the new one does not come up", async () => {
-    // A version of one's own, which can be broken.
-    const root = join(import.meta.dirname, "../..");
-    const home = network.path("version");
-    cpSync(join(root, "dist"), join(home, "dist"), { recursive: true });
-    cpSync(join(root, "package.json"), join(home, "package.json"));
-    symlinkSync(join(root, "node_modules"), join(home, "node_modules"));
-    const file = join(home, "dist/host/keeper/director.js");
+    const version = network.version();
+    const file = version.file("keeper/director.js");
     const good = readFileSync(file, "utf8");
-    const director = network.directorOf(join(home, "dist/host/cli/main.js"), ...args("--state", state, ...services));
+    const director = network.directorOf(version, ...args("--state", state, ...services));
     await director.ready();
     await furnish();
     const held = new Client(client, 50);
@@ -485,7 +469,7 @@ describe("a state file", () => {
       rmSync(`${disk}/filler`);
       closeSync(filler);
       await waitFor(() => director.stderr.includes('"state.recovered"'), "it is written again");
-      await journalled();
+      await journalled(state);
       director.child.kill("SIGKILL");
       const next = await start(...services);
       const { longest: _, stall: __, ...rest } = await held.check();

@@ -1,6 +1,6 @@
 /** What a test needs of the machine. Missing, it is skipped with the reason; in CI that is a failure. */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import type { TestContext } from "vitest";
 import * as native from "../../host/port/native.js";
 
@@ -31,4 +31,13 @@ export function needsCommands(context: TestContext, ...names: string[]): void {
   for (const name of names) {
     if (spawnSync("sh", ["-c", `command -v -- "$0"`, name]).status !== 0) lack(context, `${name} is not installed`);
   }
+}
+
+/** libfaketime, which can be put before the C library of a program: where it is. */
+export function needsFaketime(context: TestContext): string {
+  const folders = readdirSync("/usr/lib").filter((name) => name.endsWith("-linux-gnu"));
+  const places = folders.map((name) => `/usr/lib/${name}/faketime/libfaketimeMT.so.1`);
+  const found = places.find((place) => existsSync(place));
+  if (found === undefined) lack(context, "libfaketime is not installed");
+  return found!;
 }
