@@ -1,23 +1,20 @@
 /** One breath: what a worker does between two visits to its devices. */
 
 import { receive } from "./director";
-import { forwardPlain, TURNED_AWAY } from "./fast-path";
+import { forwardPlain } from "./fast-path";
 import { provoke } from "./fault";
 import { keepHouse } from "./housekeeping";
 import * as Counters from "./layout/counters";
-import * as Hint from "./layout/hint";
 import * as Memory from "./layout/memory";
-import * as Port from "./layout/port";
-import * as Slot from "./layout/slot";
 import * as Verdict from "./layout/verdict";
 import * as Worker from "./layout/worker";
 import { countVerdict } from "./neighbour";
 import { peekAll } from "./peek";
 import { acquire, release } from "./table/lock";
 import { count, countAt, setWord, word } from "./table/memory";
+import { countReceived } from "./table/port";
 import { giveSlot, takeSlot } from "./table/slot";
 import { beginFrame, endFrame } from "./trace";
-import * as Vnet from "./wire/virtionet";
 
 /** Places of the send queue that a breath's answers, fragments and timers may still need. */
 const RESERVE: u32 = 512;
@@ -58,6 +55,16 @@ function countBreath(queue: usize, frames: u32, bytes: u64): void {
   countAt(queue + Worker.BYTES_IN, bytes);
 }
 
+/** A frame by the general path. Returns its bytes. */
+function processOne(queue: usize, slot: usize, traced: bool): u32 {
+  const bytes = countReceived(slot);
+  if (traced) beginFrame(queue, slot);
+  const verdict = receive(slot);
+  if (traced) endFrame(queue, slot, verdict);
+  if (verdict !== Verdict.WAIT) countVerdict(verdict);
+  return bytes;
+}
+
 /** Every frame of RECEIVED goes its way, as long as there is room in SEND. */
 export function process(queue: usize): void {
   peekAll(queue);
@@ -65,23 +72,19 @@ export function process(queue: usize): void {
   const traced = word(Memory.TRACE_ON) !== 0;
   let done: u32 = 0;
   let bytes: u64 = 0;
-  for (; done < received; done++) {
-    if (load<u32>(queue, Worker.SEND_COUNT) > <u32>(Worker.SEND_LIMIT - RESERVE)) break;
-    const slot = <usize>load<u32>(queue + <usize>(done << 2), Worker.RECEIVED);
-    store<u32>(queue, done + 1, Worker.DONE);
-    const port = <usize>load<u32>(slot, Slot.PORT_IN);
-    const length = load<u32>(slot, Slot.LENGTH);
-    countAt(port + Port.FRAMES_IN, 1);
-    if (length > <u32>Vnet.SIZE) {
-      countAt(port + Port.BYTES_IN, <u64>(length - Vnet.SIZE));
-      bytes += <u64>(length - Vnet.SIZE);
+  while (done < received) {
+    const sending = load<u32>(queue, Worker.SEND_COUNT);
+    if (sending > <u32>(Worker.SEND_LIMIT - RESERVE)) break;
+    // As many as go the fast path; then one that does not.
+    const room = <u32>(Worker.SEND_LIMIT - RESERVE) + 1 - sending;
+    const next = forwardPlain(queue, done, min<u32>(received, done + room));
+    if (next !== done) {
+      done = next;
+      continue;
     }
-    if (traced) beginFrame(queue, slot);
-    const plain = (load<u8>(slot, Slot.HINT) & Hint.HINT_PLAIN) !== 0;
-    let verdict = plain ? forwardPlain(slot) : TURNED_AWAY;
-    if (verdict === TURNED_AWAY) verdict = receive(slot);
-    if (traced) endFrame(queue, slot, verdict);
-    if (verdict !== Verdict.WAIT) countVerdict(verdict);
+    store<u32>(queue, done + 1, Worker.DONE);
+    bytes += <u64>processOne(queue, <usize>load<u32>(queue + <usize>(done << 2), Worker.RECEIVED), traced);
+    done++;
   }
   count(Counters.FRAMES_IN, <u64>done);
   countBreath(queue, done, bytes);

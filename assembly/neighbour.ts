@@ -64,16 +64,15 @@ export function findNeighbour(port: usize, family: u32, address: usize): usize {
 
 /** The neighbour with an IPv4 address (raw), or 0. */
 export function findNeighbour4(port: usize, addressBe: u32): usize {
-  let entry = <usize>load<u32>(bucketOf(port, <u64>addressBe, 0));
-  while (entry !== 0) {
-    if (
-      load<u64>(entry, Neighbour.ADDRESS) === <u64>addressBe &&
-      load<u64>(entry, Neighbour.ADDRESS + 8) === 0 &&
-      <usize>load<u32>(entry, Neighbour.PORT) === port &&
-      load<u8>(entry, Neighbour.FAMILY) === 4
-    )
-      return entry;
-    entry = <usize>load<u32>(entry, Neighbour.NEXT);
+  for (
+    let entry = <usize>load<u32>(bucketOf(port, <u64>addressBe, 0));
+    entry !== 0;
+    entry = <usize>load<u32>(entry, Neighbour.NEXT)
+  ) {
+    if (load<u64>(entry, Neighbour.ADDRESS) !== <u64>addressBe) continue;
+    if (load<u64>(entry, Neighbour.ADDRESS + 8) !== 0) continue;
+    if (<usize>load<u32>(entry, Neighbour.PORT) !== port) continue;
+    if (load<u8>(entry, Neighbour.FAMILY) === 4) return entry;
   }
   return 0;
 }

@@ -24,25 +24,40 @@ const IPV4_RAW: u32 = 0x0008;
 function peek(slot: usize, mayBePlain: bool): void {
   store<u8>(slot, Hint.HINT_NONE, Slot.HINT);
   const port = <usize>load<u32>(slot, Slot.PORT_IN);
-  const link = isLink(port);
-  const header: u32 = link ? Ethernet.SIZE : 0;
   const length = load<u32>(slot, Slot.LENGTH);
-  if (length < <u32>(Vnet.SIZE + Ipv4.SIZE + 4) + header) return;
   const frame = <usize>load<u32>(slot, Slot.FRAME);
-  const ip = frame + <usize>(Vnet.SIZE + header);
-  if (link && <u32>load<u16>(ip - 2) !== IPV4_RAW) return;
-  const protocol = <i32>load<u8>(ip, Ipv4.PROTOCOL);
-  if (load<u8>(ip) !== 0x45 || (protocol !== Protocol.TCP && protocol !== Protocol.UDP)) return;
+  let ip = frame + Vnet.SIZE;
+  if (isLink(port)) {
+    ip += Ethernet.SIZE;
+    if (length < <u32>(Vnet.SIZE + Ethernet.SIZE + Ipv4.SIZE + 4)) return;
+    if (<u32>load<u16>(ip - 2) !== IPV4_RAW) return;
+  } else {
+    if (length < <u32>(Vnet.SIZE + Ipv4.SIZE + 4)) return;
+    mayBePlain = false;
+  }
+  const first = load<u32>(ip);
+  if ((first & 0xff) !== 0x45) return;
+  const third = load<u32>(ip, Ipv4.TTL);
+  const protocol = (third >> 8) & 0xff;
+  if (protocol !== Protocol.TCP) {
+    if (protocol !== Protocol.UDP) return;
+  }
+  const source = load<u32>(ip, Ipv4.SOURCE);
   const destination = load<u32>(ip, Ipv4.DESTINATION);
   const ports = load<u32>(ip, Ipv4.SIZE);
-  const source = load<u32>(ip, Ipv4.SOURCE);
   const record = findAddress4(destination);
-  const isIn = record !== 0;
-  const hash = isIn ? hashSide(source, ports & 0xffff, protocol) : hashSide(destination, ports >> 16, protocol);
-  const hint: u32 = isIn ? Hint.HINT_SOURCE : Hint.HINT_DESTINATION;
-  store<u8>(slot, <u8>hint, Slot.HINT);
+  let hash: u32;
+  let hint: u32;
+  if (record !== 0) {
+    hash = hashSide(source, ports & 0xffff, protocol);
+    hint = Hint.HINT_SOURCE;
+  } else {
+    hash = hashSide(destination, ports >> 16, protocol);
+    hint = Hint.HINT_DESTINATION;
+  }
   store<u32>(slot, hash, Slot.HASH);
-  if (mayBePlain && link) markPlain(slot, frame, length, protocol, hint, record);
+  store<u8>(slot, <u8>hint, Slot.HINT);
+  if (mayBePlain) markPlain(slot, port, frame, length, hint, record, first, third, source, destination, ports);
 }
 
 /** Peeks at every frame of RECEIVED. Loops of their own: short enough for the loads of many frames to be under way. */

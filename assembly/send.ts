@@ -69,15 +69,19 @@ export function enqueue(slot: usize, port: usize): i32 {
   const queue = <usize>word(Memory.CURRENT_QUEUE);
   const places = load<u32>(queue, Worker.SEND_COUNT);
   if (places >= <u32>Worker.SEND_LIMIT) return drop(slot, Reason.SLOTS_EXHAUSTED);
+  append(queue, places, slot, port, load<u32>(slot, Slot.LENGTH) + load<u32>(slot, Slot.BODY_LENGTH));
+  return Verdict.FORWARD;
+}
+
+/** The same at a place of SEND that is known to be free. `length` is the frame's with its vnet_hdr. */
+export function append(queue: usize, place: u32, slot: usize, port: usize, length: u32): void {
   store<u32>(slot, <u32>port, Slot.PORT_OUT);
-  store<u32>(queue + <usize>(places << 2), <u32>slot, Worker.SEND);
-  store<u32>(queue, places + 1, Worker.SEND_COUNT);
+  store<u32>(queue + <usize>(place << 2), <u32>slot, Worker.SEND);
+  store<u32>(queue, place + 1, Worker.SEND_COUNT);
   count(Counters.FRAMES_OUT, 1);
   countAt(queue + Worker.FRAMES_OUT, 1);
   countAt(port + Port.FRAMES_OUT, 1);
-  const length = load<u32>(slot, Slot.LENGTH) + load<u32>(slot, Slot.BODY_LENGTH);
   countAt(port + Port.BYTES_OUT, <u64>(length - Vnet.SIZE));
-  return Verdict.FORWARD;
 }
 
 /** Sends a packet to a next hop whose MAC is known, after the work that the port's device cannot do. */

@@ -44,7 +44,8 @@ export function findAddress4(addressBe: u32): usize {
     const record = at(i++);
     const family = load<u8>(record, Address.FAMILY);
     if (family === 0) return 0;
-    if (family === 4 && load<u32>(record, Address.ADDRESS) === addressBe) return record;
+    if (family !== 4) continue;
+    if (load<u32>(record, Address.ADDRESS) === addressBe) return record;
   }
 }
 

@@ -1,7 +1,9 @@
 /** Ports: the interfaces that the host owns. */
 import * as Memory from "../layout/memory";
 import * as Port from "../layout/port";
-import { word } from "./memory";
+import * as Slot from "../layout/slot";
+import * as Vnet from "../wire/virtionet";
+import { countAt, word } from "./memory";
 
 /** The port with the host's number, or 0. */
 export function findPort(number: u32): usize {
@@ -11,6 +13,16 @@ export function findPort(number: u32): usize {
     if (load<u8>(port, Port.STATE) !== 0 && load<u32>(port, Port.NUMBER) === number) return port;
   }
   return 0;
+}
+
+/** Counts the frame of `slot` for the port that it came in by. Returns its bytes, without vnet_hdr. */
+export function countReceived(slot: usize): u32 {
+  const port = <usize>load<u32>(slot, Slot.PORT_IN);
+  const length = load<u32>(slot, Slot.LENGTH);
+  countAt(port + Port.FRAMES_IN, 1);
+  if (length <= <u32>Vnet.SIZE) return 0;
+  countAt(port + Port.BYTES_IN, <u64>(length - Vnet.SIZE));
+  return length - Vnet.SIZE;
 }
 
 export function isLink(port: usize): bool {

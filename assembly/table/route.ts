@@ -65,12 +65,9 @@ function passable(route: usize): usize {
 export function findRoute4(addressBe: u32): usize {
   const end = at(word(Memory.ROUTE_COUNT));
   for (let route = at(0); route < end; route += Route.SIZE) {
-    if (
-      ((addressBe ^ load<u32>(route, Route.DESTINATION)) & load<u32>(route, Route.DESTINATION + 4)) === 0 &&
-      load<u8>(route, Route.FAMILY) === 4 &&
-      load<u8>(route, Route.KIND) !== Route.KIND_LOCAL
-    )
-      return passable(route);
+    if (((addressBe ^ load<u32>(route, Route.DESTINATION)) & load<u32>(route, Route.DESTINATION + 4)) !== 0) continue;
+    if (load<u8>(route, Route.FAMILY) !== 4) continue;
+    if (load<u8>(route, Route.KIND) !== Route.KIND_LOCAL) return passable(route);
   }
   return 0;
 }

@@ -24,6 +24,11 @@ function countOut(stats: usize, bytes: u32): void {
 /** A packet from a client. Servers that are not available count nothing, as in the kernel. */
 export function countPacketIn(server: usize, bytes: u32): void {
   if (server === 0 || (load<u32>(server, Server.FLAGS) & Server.FLAG_AVAILABLE) === 0) return;
+  countServedIn(server, bytes);
+}
+
+/** The same of a server that is known to be available. */
+export function countServedIn(server: usize, bytes: u32): void {
   countIn(server + Server.STATS, bytes);
   const service = <usize>load<u32>(server, Server.SERVICE);
   if (service !== 0) countIn(service + Service.STATS, bytes);
@@ -33,6 +38,11 @@ export function countPacketIn(server: usize, bytes: u32): void {
 /** A packet to a client. */
 export function countPacketOut(server: usize, bytes: u32): void {
   if (server === 0 || (load<u32>(server, Server.FLAGS) & Server.FLAG_AVAILABLE) === 0) return;
+  countServedOut(server, bytes);
+}
+
+/** The same of a server that is known to be available. */
+export function countServedOut(server: usize, bytes: u32): void {
   countOut(server + Server.STATS, bytes);
   const service = <usize>load<u32>(server, Server.SERVICE);
   if (service !== 0) countOut(service + Service.STATS, bytes);
