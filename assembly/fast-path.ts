@@ -30,7 +30,7 @@ import { findNeighbour4 } from "./neighbour";
 import { assureControl } from "./protocol/control";
 import { append } from "./send";
 import { findAddress4 } from "./table/address";
-import { candidates, lineOf, nextLine, restart, tagOf } from "./table/connection";
+import { candidates, nextLine, restart, tagOf } from "./table/connection";
 import { count, countAt, setting, word } from "./table/memory";
 import { countReceived } from "./table/port";
 import { findRoute4 } from "./table/route";
@@ -161,11 +161,10 @@ function transportHeader(transport: usize, isTcp: bool): u32 {
 }
 
 /** The connection whose client sent the packet at `ip`, or 0: addresses and ports lie there as in the record. */
-function ofClient(hash: u32, ip: usize, protocol: u32): usize {
+function ofClient(line: usize, hash: u32, ip: usize, protocol: u32): usize {
   const addresses = load<u64>(ip, Ipv4.SOURCE);
   const ports = load<u32>(ip, Ipv4.SIZE);
   const tag = tagOf(hash);
-  let line = lineOf(hash);
   while (true) {
     for (let mask = candidates(line, tag); mask !== 0; mask &= mask - 1) {
       const connection = <usize>load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES);
@@ -180,12 +179,11 @@ function ofClient(hash: u32, ip: usize, protocol: u32): usize {
 }
 
 /** The NAT connection whose server sent the packet at `ip`, or 0. */
-function ofServer(hash: u32, ip: usize, protocol: u32): usize {
+function ofServer(line: usize, hash: u32, ip: usize, protocol: u32): usize {
   const source = load<u32>(ip, Ipv4.SOURCE);
   const client = load<u32>(ip, Ipv4.DESTINATION);
   const ports = load<u32>(ip, Ipv4.SIZE);
   const tag = tagOf(hash);
-  let line = lineOf(hash);
   while (true) {
     for (let mask = candidates(line, tag); mask !== 0; mask &= mask - 1) {
       const connection = <usize>load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES);
@@ -222,7 +220,8 @@ export function forwardPlain(queue: usize, from: u32, end: u32): u32 {
 
     // Its connection.
     const hash = load<u32>(slot, Slot.HASH);
-    const connection = isIn ? ofClient(hash, ip, protocol) : ofServer(hash, ip, protocol);
+    const line = <usize>load<u32>(queue + <usize>(done << 2), Worker.LINES);
+    const connection = isIn ? ofClient(line, hash, ip, protocol) : ofServer(line, hash, ip, protocol);
     if (connection === 0) break;
     if ((load<u32>(connection, Connection.FLAGS) & ~ORDINARY) !== Forwarding.NAT) break;
     if (protocol === Protocol.TCP) {

@@ -10,18 +10,23 @@ import * as Protocol from "./layout/protocol";
 import * as Slot from "./layout/slot";
 import * as Worker from "./layout/worker";
 import { findAddress4 } from "./table/address";
-import { hashSide, touch, touchLine } from "./table/connection";
+import { hashSide, lineOf, touch } from "./table/connection";
 import { setWord } from "./table/memory";
 import { isLink } from "./table/port";
 import * as Ethernet from "./wire/ethernet";
 import * as Ipv4 from "./wire/ipv4";
 import * as Vnet from "./wire/virtionet";
 
+/** From a place of RECEIVED to that of its line. */
+const LINES: usize = Worker.LINES - Worker.RECEIVED;
 /** Ethernet type of IPv4 as it lies in memory. */
 const IPV4_RAW: u32 = 0x0008;
 
-/** The hash of an IPv4 packet's connection, what it is of, and whether the frame is a plain one. */
-function peek(slot: usize, mayBePlain: bool): void {
+/**
+ * The hash of an IPv4 packet's connection, what it is of, and whether the frame is a plain one. Returns the line of the
+ * index that it leads to; 0 for others.
+ */
+function peek(slot: usize, mayBePlain: bool): usize {
   store<u8>(slot, Hint.HINT_NONE, Slot.HINT);
   const port = <usize>load<u32>(slot, Slot.PORT_IN);
   const length = load<u32>(slot, Slot.LENGTH);
@@ -29,18 +34,18 @@ function peek(slot: usize, mayBePlain: bool): void {
   let ip = frame + Vnet.SIZE;
   if (isLink(port)) {
     ip += Ethernet.SIZE;
-    if (length < <u32>(Vnet.SIZE + Ethernet.SIZE + Ipv4.SIZE + 4)) return;
-    if (<u32>load<u16>(ip - 2) !== IPV4_RAW) return;
+    if (length < <u32>(Vnet.SIZE + Ethernet.SIZE + Ipv4.SIZE + 4)) return 0;
+    if (<u32>load<u16>(ip - 2) !== IPV4_RAW) return 0;
   } else {
-    if (length < <u32>(Vnet.SIZE + Ipv4.SIZE + 4)) return;
+    if (length < <u32>(Vnet.SIZE + Ipv4.SIZE + 4)) return 0;
     mayBePlain = false;
   }
   const first = load<u32>(ip);
-  if ((first & 0xff) !== 0x45) return;
+  if ((first & 0xff) !== 0x45) return 0;
   const third = load<u32>(ip, Ipv4.TTL);
   const protocol = (third >> 8) & 0xff;
   if (protocol !== Protocol.TCP) {
-    if (protocol !== Protocol.UDP) return;
+    if (protocol !== Protocol.UDP) return 0;
   }
   const source = load<u32>(ip, Ipv4.SOURCE);
   const destination = load<u32>(ip, Ipv4.DESTINATION);
@@ -58,6 +63,7 @@ function peek(slot: usize, mayBePlain: bool): void {
   store<u32>(slot, hash, Slot.HASH);
   store<u8>(slot, <u8>hint, Slot.HINT);
   if (mayBePlain) markPlain(slot, port, frame, length, hint, record, first, third, source, destination, ports);
+  return lineOf(hash);
 }
 
 /** Peeks at every frame of RECEIVED. Loops of their own: short enough for the loads of many frames to be under way. */
@@ -65,16 +71,16 @@ export function peekAll(queue: usize): void {
   const list = queue + Worker.RECEIVED;
   const end = list + ((<usize>load<u32>(queue, Worker.RECEIVED_COUNT)) << 2);
   const mayBePlain = isOpen();
-  for (let at = list; at < end; at += 4) peek(<usize>load<u32>(at), mayBePlain);
-  let touched: u32 = 0;
   for (let at = list; at < end; at += 4) {
-    const slot = <usize>load<u32>(at);
-    if (load<u8>(slot, Slot.HINT) !== 0) touched ^= touchLine(load<u32>(slot, Slot.HASH));
+    store<u32>(at + LINES, <u32>peek(<usize>load<u32>(at), mayBePlain));
   }
+  let touched: u32 = 0;
+  // Where there is none, the first word of this memory is as good.
+  for (let at = list; at < end; at += 4) touched ^= load<u32>(<usize>load<u32>(at + LINES));
   // The lines of the index are on their way, all at once: now those of the connections that they name.
   for (let at = list; at < end; at += 4) {
-    const slot = <usize>load<u32>(at);
-    if (load<u8>(slot, Slot.HINT) !== 0) touched ^= touch(load<u32>(slot, Slot.HASH));
+    const line = <usize>load<u32>(at + LINES);
+    if (line !== 0) touched ^= touch(line, load<u32>(<usize>load<u32>(at), Slot.HASH));
   }
   // Kept, so that the loads are.
   setWord(Memory.TOUCHED, touched);

@@ -76,8 +76,8 @@ static inline u32 candidates(u32 line, u32 tag) {
   return (u32)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8((char)tag))) & 0xfff;
 }
 
-static inline u32 touch(u32 hash) {
-  u32 line = line_of(hash), mask = candidates(line, tag_of(hash));
+static inline u32 touch(u32 line, u32 hash) {
+  u32 mask = candidates(line, tag_of(hash));
   if (mask == 0) return 0;
   u32 reference = LOAD32(line + ((u32)__builtin_ctz(mask) << 2) + CONNECTION_INDEX_REFERENCES);
   return LOAD32((reference & ~1u) + CONNECTION_FLAGS);
@@ -99,9 +99,9 @@ static void index_insert(u32 hash, u32 reference) {
 }
 
 /* Whose client sent the packet at `ip`: addresses and ports lie there as in the record. */
-static inline u32 of_client(u32 hash, u32 ip, u32 protocol) {
+static inline u32 of_client(u32 line, u32 hash, u32 ip, u32 protocol) {
   u64 addresses = LOAD64(ip + 12);
-  u32 ports = LOAD32(ip + 20), tag = tag_of(hash), line = line_of(hash);
+  u32 ports = LOAD32(ip + 20), tag = tag_of(hash);
   for (;;) {
     for (u32 mask = candidates(line, tag); mask != 0; mask &= mask - 1) {
       u32 c = LOAD32(line + ((u32)__builtin_ctz(mask) << 2) + CONNECTION_INDEX_REFERENCES);
@@ -115,9 +115,8 @@ static inline u32 of_client(u32 hash, u32 ip, u32 protocol) {
 }
 
 /* Whose server sent the packet at `ip`. */
-static inline u32 of_server(u32 hash, u32 ip, u32 protocol) {
-  u32 source = LOAD32(ip + 12), client = LOAD32(ip + 16), ports = LOAD32(ip + 20);
-  u32 tag = tag_of(hash), line = line_of(hash);
+static inline u32 of_server(u32 line, u32 hash, u32 ip, u32 protocol) {
+  u32 source = LOAD32(ip + 12), client = LOAD32(ip + 16), ports = LOAD32(ip + 20), tag = tag_of(hash);
   for (;;) {
     for (u32 mask = candidates(line, tag); mask != 0; mask &= mask - 1) {
       u32 c = LOAD32(line + ((u32)__builtin_ctz(mask) << 2) + CONNECTION_INDEX_REFERENCES);
@@ -257,16 +256,16 @@ static inline int is_plain(u32 port, u32 frame, u32 length, u32 protocol) {
   return is_tcp || LOAD16(transport + 6) != 0;
 }
 
-/* First pass: the hash of the client's side, and everything that the frame itself can tell. */
-static inline void peek(u32 slot, int may_be_plain) {
+/* First pass: the hash of the client's side, its line of the index, and everything that the frame itself can tell. */
+static inline u32 peek(u32 slot, int may_be_plain) {
   LOAD8(slot + SLOT_HINT) = 0;
   u32 port = LOAD32(slot + SLOT_PORT_IN), length = LOAD32(slot + SLOT_LENGTH);
   u32 link = LOAD8(port + PORT_CAPABILITIES) & PORT_CAPABILITY_LINK, header = link != 0 ? 14 : 0;
-  if (length < SLOT_VNET_SIZE + 20 + 4 + header) return;
+  if (length < SLOT_VNET_SIZE + 20 + 4 + header) return 0;
   u32 frame = LOAD32(slot + SLOT_FRAME), ip = frame + SLOT_VNET_SIZE + header;
-  if (link != 0 && LOAD16(ip - 2) != 0x0008) return;
+  if (link != 0 && LOAD16(ip - 2) != 0x0008) return 0;
   u32 protocol = LOAD8(ip + 9);
-  if (LOAD8(ip) != 0x45 || (protocol != 6 && protocol != 17)) return;
+  if (LOAD8(ip) != 0x45 || (protocol != 6 && protocol != 17)) return 0;
   u32 source = LOAD32(ip + 12), destination = LOAD32(ip + 16), ports = LOAD32(ip + 20);
   u32 record = find_address(destination), hint = record != 0 ? IN : OUT;
   u32 hash = record != 0 ? hash_side(source, ports & 0xffff, protocol) : hash_side(destination, ports >> 16, protocol);
@@ -275,13 +274,14 @@ static inline void peek(u32 slot, int may_be_plain) {
     hint |= PLAIN;
   LOAD8(slot + SLOT_HINT) = (uint8_t)hint;
   LOAD32(slot + SLOT_HASH) = hash;
+  return line_of(hash);
 }
 
 /* Second pass. 0: a guard turned the frame away. */
-static inline u32 forward(u32 slot, u32 queue) {
+static inline int forward(u32 slot, u32 line, u32 queue) {
   u32 frame = LOAD32(slot + SLOT_FRAME), ip = frame + HEADERS, transport = ip + 20, protocol = LOAD8(ip + 9);
   u32 is_tcp = protocol == 6, in = LOAD8(slot + SLOT_HINT) & IN, hash = LOAD32(slot + SLOT_HASH);
-  u32 c = in ? of_client(hash, ip, protocol) : of_server(hash, ip, protocol);
+  u32 c = in ? of_client(line, hash, ip, protocol) : of_server(line, hash, ip, protocol);
   if (c == 0 || (LOAD32(c + CONNECTION_FLAGS) & ~ORDINARY) != FORWARDING_NAT) return 0;
   if (is_tcp && LOAD8(c + CONNECTION_STATE) != STATE_TCP_ESTABLISHED) return 0;
   u32 server = LOAD32(c + CONNECTION_SERVER);
@@ -361,7 +361,6 @@ static inline u32 forward(u32 slot, u32 queue) {
   LOAD32(frame + SLOT_VNET_SIZE + 8) = (u32)(mac >> 16);
   LOAD32(slot + SLOT_LENGTH) = total + HEADERS;
   u32 places = LOAD32(queue + WORKER_SEND_COUNT);
-  if (places >= WORKER_SEND_LIMIT) abort();
   LOAD32(slot + SLOT_PORT_OUT) = port;
   LOAD32(queue + WORKER_SEND + places * 4) = slot;
   LOAD32(queue + WORKER_SEND_COUNT) = places + 1;
@@ -369,7 +368,7 @@ static inline u32 forward(u32 slot, u32 queue) {
   count(queue + WORKER_FRAMES_OUT, 1);
   count(port + PORT_FRAMES_OUT, 1);
   count(port + PORT_BYTES_OUT, LOAD32(slot + SLOT_LENGTH) + LOAD32(slot + SLOT_BODY_LENGTH) - SLOT_VNET_SIZE);
-  return VERDICT_FORWARD;
+  return 1;
 }
 
 static volatile u32 sink; /* keeps the loads that only warm the cache */
@@ -383,34 +382,30 @@ __attribute__((noinline)) static u32 run(u32 now) {
   LOAD32(queue + WORKER_SEND_COUNT) = 0;
   u32 received = LOAD32(queue + WORKER_RECEIVED_COUNT), touched = 0;
   int may_be_plain = is_open();
-  for (u32 i = 0; i < received; i++) peek(LOAD32(queue + WORKER_RECEIVED + i * 4), may_be_plain);
+  for (u32 i = 0; i < received; i++)
+    LOAD32(queue + WORKER_LINES + i * 4) = peek(LOAD32(queue + WORKER_RECEIVED + i * 4), may_be_plain);
   /* Loops of their own: short enough for the loads of many frames to be under way at once. */
+  for (u32 i = 0; i < received; i++) touched ^= LOAD32(LOAD32(queue + WORKER_LINES + i * 4));
   for (u32 i = 0; i < received; i++) {
-    u32 slot = LOAD32(queue + WORKER_RECEIVED + i * 4);
-    if (LOAD8(slot + SLOT_HINT) != 0) touched ^= LOAD32(line_of(LOAD32(slot + SLOT_HASH)));
-  }
-  for (u32 i = 0; i < received; i++) {
-    u32 slot = LOAD32(queue + WORKER_RECEIVED + i * 4);
-    if (LOAD8(slot + SLOT_HINT) != 0) touched ^= touch(LOAD32(slot + SLOT_HASH));
+    u32 line = LOAD32(queue + WORKER_LINES + i * 4);
+    if (line != 0) touched ^= touch(line, LOAD32(LOAD32(queue + WORKER_RECEIVED + i * 4) + SLOT_HASH));
   }
   sink = touched;
-  u32 done = 0;
+  u32 done = 0, room = WORKER_SEND_LIMIT - 512 + 1 - LOAD32(queue + WORKER_SEND_COUNT);
   u64 bytes = 0;
-  for (; done < received; done++) {
-    if (LOAD32(queue + WORKER_SEND_COUNT) > WORKER_SEND_LIMIT - 512) break;
+  for (; done < received && done < room; done++) {
     u32 slot = LOAD32(queue + WORKER_RECEIVED + done * 4);
     LOAD32(queue + WORKER_DONE) = done + 1;
-    u32 port = LOAD32(slot + SLOT_PORT_IN);
+    if ((LOAD8(slot + SLOT_HINT) & PLAIN) == 0) abort();
+    u32 port = LOAD32(slot + SLOT_PORT_IN), length = LOAD32(slot + SLOT_LENGTH);
     count(port + PORT_FRAMES_IN, 1);
-    u32 length = LOAD32(slot + SLOT_LENGTH);
     if (length > SLOT_VNET_SIZE) {
       count(port + PORT_BYTES_IN, length - SLOT_VNET_SIZE);
       bytes += length - SLOT_VNET_SIZE;
     }
-    u32 verdict = (LOAD8(slot + SLOT_HINT) & PLAIN) != 0 ? forward(slot, queue) : 0;
-    if (verdict == 0) abort();
-    count(WORD(MEMORY_COUNTERS_BASE) + COUNTERS_VERDICTS + verdict * 8, 1);
+    if (!forward(slot, LOAD32(queue + WORKER_LINES + done * 4), queue)) abort();
   }
+  count(WORD(MEMORY_COUNTERS_BASE) + COUNTERS_VERDICTS + VERDICT_FORWARD * 8, done);
   count(WORD(MEMORY_COUNTERS_BASE) + COUNTERS_FRAMES_IN, done);
   count(queue + WORKER_BREATHS, 1);
   count(queue + WORKER_FRAMES_BUCKETS + (done == 0 ? 0 : 32 - (u32)__builtin_clz(done)) * 8, 1);

@@ -71,14 +71,8 @@ export function candidates(line: usize, tag: u32): u32 {
   return <u32>i8x16.bitmask(i8x16.eq(v128.load(line), i8x16.splat(<i8>tag))) & 0xfff;
 }
 
-/** Brings the index line of a hash into the cache. Returns what it read, so that the load stays. */
-export function touchLine(hash: u32): u32 {
-  return load<u32>(lineOf(hash));
-}
-
-/** Bring the line of a hash into the cache (first pass of a batch). Returns what it read, so that the load stays. */
-export function touch(hash: u32): u32 {
-  const line = lineOf(hash);
+/** Brings the connection of a hash into the cache, by its line. Returns what it read, so that the load stays. */
+export function touch(line: usize, hash: u32): u32 {
   const mask = candidates(line, tagOf(hash));
   if (mask === 0) return 0;
   return load<u32>(<usize>load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES) & ~1, Connection.FLAGS);
