@@ -1,10 +1,13 @@
 /** One lab from the first namespace to the last: whatever happens in between, it is taken away again. */
+import { setTimeout } from "node:timers/promises";
 import { directLab } from "./direct.js";
 import { Exercise, type LabOptions } from "./exercise.js";
 import { natLab } from "./nat.js";
 import { LabNetwork } from "./network.js";
 
 export type LabKind = "nat" | "dr" | "tun";
+/** So long after a failure a signal may still arrive that is its cause. */
+const SIGNAL_MS = 50;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** Resolves with the exit status: 0 only if all went as the scheduler says. */
@@ -22,7 +25,11 @@ export async function runLab(kind: LabKind, options: LabOptions, print: (text: s
     const exercise = kind === "nat" ? natLab(lab) : directLab(lab, kind);
     // Once interrupted, what the rest of the exercise stumbles over interests nobody.
     exercise.catch(() => {});
-    const signal = await Promise.race([exercise, interrupted]);
+    // A signal of the terminal's ends the program that the exercise is running, too, and that is seen first.
+    const failed = exercise.catch((error) =>
+      Promise.race([interrupted, setTimeout(SIGNAL_MS).then(() => Promise.reject(error))]),
+    );
+    const signal = await Promise.race([failed, interrupted]);
     if (typeof signal === "string" && !(options.keep && lab.isKept)) {
       print(`\n${signal}: the lab is taken away\n`);
       return signal === "SIGINT" ? 130 : 143;

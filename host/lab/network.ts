@@ -1,12 +1,13 @@
 /** Namespaces, links and programs of one lab, and their end: whatever happens, close() leaves nothing behind. */
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from "node:child_process";
-import { accessSync, constants, lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { accessSync, constants, existsSync, lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { LvsError } from "../errors.js";
 
 const NETNS_DIRECTORY = "/run/netns";
 const STOP_WAIT_MS = 4000;
+const DELETE_TRIES = 5;
 
 /** Where a program is, or undefined. The administrator's directories count though PATH may lack them. */
 export function findProgram(name: string): string | undefined {
@@ -57,8 +58,9 @@ export class LabNetwork {
   /** Makes a machine without any link; its loopback is up, and it keeps to IPv4. */
   machine(role: string): string {
     const name = `wlvs-${process.pid}-${role}`;
-    this.run(["netns", "add", name]);
+    // First of all: who is interrupted here has made it, perhaps.
     this.namespaces.push(name);
+    this.run(["netns", "add", name]);
     this.ipIn(name, "link set lo up");
     this.sysctl(name, { "net/ipv6/conf/all/disable_ipv6": 1, "net/ipv6/conf/default/disable_ipv6": 1 });
     return name;
@@ -164,10 +166,13 @@ export class LabNetwork {
     // Not SIGKILL: the director has devices of its own to take away.
     for (const { child, ended } of this.running) if (ended() === undefined) child.kill("SIGTERM");
     for (const name of this.namespaces.splice(0).reverse()) {
-      try {
-        execFileSync(this.ip, ["netns", "del", name], { stdio: "ignore" });
-      } catch {
-        // Gone already.
+      // A second Ctrl-C ends the program that does it.
+      for (let tries = 0; tries < DELETE_TRIES && existsSync(join(NETNS_DIRECTORY, name)); tries++) {
+        try {
+          execFileSync(this.ip, ["netns", "del", name], { stdio: "ignore" });
+        } catch {
+          // Once more, if it is still there.
+        }
       }
     }
     rmSync(this.directory, { recursive: true, force: true });

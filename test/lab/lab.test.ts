@@ -16,7 +16,15 @@ interface Run {
 }
 
 function lab(...args: string[]): Run {
-  const child = spawn(process.execPath, [MAIN, "lab", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  return labIn(false, args);
+}
+
+/** `detached`: in a process group of its own, as a terminal makes one for a command. */
+function labIn(detached: boolean, args: readonly string[]): Run {
+  const child = spawn(process.execPath, [MAIN, "lab", ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    detached,
+  });
   started.push(child);
   let out = "";
   let err = "";
@@ -32,10 +40,10 @@ function lab(...args: string[]): Run {
   return { child, out: () => out, ended };
 }
 
-async function until(condition: () => boolean, what: string): Promise<void> {
-  for (let tries = 0; tries < 300; tries++) {
+async function until(condition: () => boolean, what: string, everyMs = 100): Promise<void> {
+  for (let waited = 0; waited < 30_000; waited += everyMs) {
     if (condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
   }
   throw new Error(`never: ${what}`);
 }
@@ -129,6 +137,25 @@ describe("wlvs lab nat", () => {
     run.child.kill(signal);
     const { status } = await run.ended;
     expect(status).toBe(signal === "SIGINT" ? 130 : 143);
+    expect(leftovers(run.child.pid!)).toEqual([]);
+  });
+
+  it("ends with one word when a terminal interrupts it as it is made, and again as it is taken away", async () => {
+    const run = labIn(true, ["nat", "--server", "builtin"]);
+    const mine = () => namespaces().filter((name) => name.startsWith(`wlvs-${run.child.pid}-`));
+    await until(() => mine().length > 0, "the first machine", 5);
+    // The terminal's signal goes to the programs that the lab has running, too.
+    process.kill(-run.child.pid!, "SIGINT");
+    await until(() => run.out().includes("is taken away") || run.child.exitCode !== null, "it has heard", 5);
+    try {
+      process.kill(-run.child.pid!, "SIGINT");
+    } catch {
+      // It has ended.
+    }
+    const { status, out, err } = await run.ended;
+    expect(err).toBe("");
+    expect(out).toMatch(/\nSIGINT: the lab is taken away\n$/);
+    expect(status).toBe(130);
     expect(leftovers(run.child.pid!)).toEqual([]);
   });
 
