@@ -1,5 +1,5 @@
 /** Services as YAML: alone, or into a file that a person wrote. */
-import { Document, isMap, isSeq, parseDocument, type YAMLMap, type YAMLSeq } from "yaml";
+import { Document, isMap, isSeq, parseDocument, type ToStringOptions, type YAMLMap, type YAMLSeq } from "yaml";
 import { endpoint, serverKey, serviceKey } from "../control/keys.js";
 import { settingName } from "../core/settings.js";
 import type { ForwardingName, Limit, Limits, ServerConfig, ServiceConfig } from "../ipvs/model.js";
@@ -106,6 +106,23 @@ function serverEntry(server: ServerConfig, service: ServiceConfig, usual: string
   };
 }
 
+/** What of a file's style is not kept by itself: of lines that do not change, none is to differ. */
+function styleOf(text: string): ToStringOptions {
+  return {
+    lineWidth: 0,
+    flowCollectionPadding: !/^[^#]*\{[^\s}]/m.test(text),
+    indentSeq: !/^( *)[^\s#-][^\n]*:[ \t]*\n\1- /m.test(text),
+  };
+}
+
+/** A new entry of a list, in braces if the one before it is. */
+function append(document: Document, list: YAMLSeq, entry: Entry): void {
+  const before = list.items.at(-1);
+  const node = document.createNode(entry);
+  if (isMap(before) && before.flow === true && isMap(node)) node.flow = true;
+  list.add(node);
+}
+
 /** Brings a file up to date. The file has to be right. `tuning`: what it says, and what runs. */
 export function mergeServices(
   name: string,
@@ -120,7 +137,7 @@ export function mergeServices(
   if (changes.length === 0) return { text, changes };
   const document = parseDocument(text);
   if (tuning !== undefined) writeTuning(document, tuning.said, tuning.runs);
-  if (steps.length === 0) return { text: String(document), changes };
+  if (steps.length === 0) return { text: document.toString(styleOf(text)), changes };
   let list = document.get("services") as YAMLSeq | undefined;
   if (!isSeq(list)) {
     document.set("services", document.createNode([]));
@@ -133,10 +150,10 @@ export function mergeServices(
   for (const [key, node] of nodes) if (!wanted.has(key)) list.items.splice(list.items.indexOf(node), 1);
   for (const [key, table] of wanted) {
     const node = nodes.get(key);
-    if (node === undefined) list.add(document.createNode(entryOf(table)));
+    if (node === undefined) append(document, list, entryOf(table));
     else mergeService(document, node, place.get(key)!, table);
   }
-  return { text: String(document), changes };
+  return { text: document.toString(styleOf(text)), changes };
 }
 
 function mergeService(document: Document, node: YAMLMap, before: Table, after: Table): void {
@@ -153,7 +170,7 @@ function mergeService(document: Document, node: YAMLMap, before: Table, after: T
   for (const [key, one] of nodes) if (!wanted.has(key)) list.items.splice(list.items.indexOf(one), 1);
   for (const [key, server] of wanted) {
     const one = nodes.get(key);
-    if (!isMap(one)) list.add(document.createNode(serverEntry(server, after, usual)));
+    if (!isMap(one)) append(document, list, serverEntry(server, after, usual));
     else update(document, one, serverEntry(place.get(key)!, before, usual), serverEntry(server, after, usual));
   }
 }

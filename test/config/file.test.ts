@@ -294,12 +294,52 @@ describe("services as YAML", () => {
     const merged = mergeServices("f", text, running);
     expect(merged.text).toContain("# mine");
     expect(merged.text).toContain("# here");
-    expect(merged.text).toContain("{ rip: 192.0.2.2:80, weight: 5 } # one");
-    expect(merged.text).toContain("check: { type: tcp }");
+    expect(merged.text).toContain("{rip: 192.0.2.2:80, weight: 5} # one");
+    expect(merged.text).toContain("check: {type: tcp}");
     expect(merged.text).not.toContain("192.0.2.3");
     const again = tablesOf(parseConfigFile("f", merged.text).steps.map(({ step }) => step));
     expect(diffTables(again, running)).toEqual([]);
     expect(mergeServices("f", merged.text, []).text).toContain("workers: 2");
+  });
+
+  it.each([
+    [
+      "close braces",
+      `ports:
+  - {tap: ext0, ip: [192.168.4.133/24, "[2001:db8::1]/64"], bridge: br-ext, gw: [192.168.4.1, "2001:db8::99"]}
+services:
+  - vip: 192.0.2.1:80
+    servers:
+      - {rip: 192.0.2.2:80}
+`,
+      "      - {rip: 192.0.2.3:80, weight: 7}\n",
+    ],
+    [
+      "wide braces and a list without indentation",
+      `ports:
+- { tap: ext0, ip: 192.168.4.133/24 }
+services:
+- vip: 192.0.2.1:80
+  check: { type: http, path: "/a/page/whose/name/is/rather/long", host: www.example.com, contains: "all is well" }
+  servers:
+  - { rip: 192.0.2.2:80 }
+`,
+      "  - { rip: 192.0.2.3:80, weight: 7 }\n",
+    ],
+    [
+      "no braces",
+      `services:
+  - vip: 192.0.2.1:80
+    servers:
+      - rip: 192.0.2.2:80
+`,
+      "      - rip: 192.0.2.3:80\n        weight: 7\n",
+    ],
+  ])("come into a file with %s: no line of it changes", (_, text, line) => {
+    const [web] = tablesOf(parseConfigFile("f", text).steps.map(({ step }) => step));
+    const [one] = web!.servers;
+    const more = { ...one!, id: { ...one!.id, address: "192.0.2.3" }, weight: 7 };
+    expect(mergeServices("f", text, [{ ...web!, servers: [one!, more] }]).text).toBe(`${text}${line}`);
   });
 
   it("come with timeouts and settings, where they are not as usual", () => {
@@ -320,7 +360,7 @@ describe("services as YAML", () => {
     const merged = mergeServices("f", text, [], { said, runs: now });
     expect(merged.changes).toEqual(["--set 600 120 300", "net.ipv4.vs.drop_packet=0", "net.ipv4.vs.syn_proxy=1"]);
     expect(merged.text).toBe(
-      "# mine\nsyn_proxy: on\nsettings: { net.ipv4.vs.drop_packet: 0 } # lossy\n" +
+      "# mine\nsyn_proxy: on\nsettings: {net.ipv4.vs.drop_packet: 0} # lossy\n" +
         "timeouts:\n  tcp: 600\n  tcp_fin: 120\n  udp: 300\n",
     );
     expect(mergeServices("f", text, [], { said, runs: said })).toEqual({ text, changes: [] });

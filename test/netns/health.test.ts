@@ -132,7 +132,9 @@ describe("a running director", () => {
     expect(text).toContain("192.168.2.140:8080");
     expect(text).toMatch(/mark: 7/);
     expect((await wlvs("check", file)).out).toContain("the running director has these services");
-    expect((await wlvs("reload")).out).toContain("health checks");
+    // It has been read, with what it means for checks.
+    expect((await wlvs("reload")).out).toBe("nothing is different\n");
+    await until(async () => (await stateOf("192.168.2.140")) === "down", "the new one is checked");
     const plain = await wlvs("save");
     expect(plain.out).toContain(`vip: ${VIP}:80`);
     expect((await wlvs("save", "--rules")).out).toContain(`-a -t ${VIP}:80 -r ${B}:80 -m -w 9\n`);
