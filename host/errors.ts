@@ -45,6 +45,14 @@ export function errnoText(errno: number): string {
   return getSystemErrorMap().get(-errno)?.[1] ?? `error ${errno}`;
 }
 
+/** Why a file cannot be read or written; `missing`: what there is none of. */
+export function fileReason(error: unknown, missing = "file"): string {
+  const { code, errno } = error as NodeJS.ErrnoException;
+  if (code === "ENOENT") return `no such ${missing}`;
+  if (code === "EISDIR") return "it is a directory";
+  return errno === undefined ? oneLine(error) : errnoText(-errno);
+}
+
 /** One line about any error. */
 export function oneLine(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);

@@ -21,6 +21,11 @@ export function count(value: number): string {
   return scaled(value, 1000, ["", "k", "M", "G", "T"]);
 }
 
+/** "1 port", "2 ports". */
+export function counted(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}
+
 export function bytes(value: number): string {
   return scaled(value, 1024, ["B", "KiB", "MiB", "GiB", "TiB"], " ");
 }

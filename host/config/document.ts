@@ -40,6 +40,7 @@ export class ConfigDocument<T> {
   constructor(name: string, text: string, schema: z.ZodType<T>) {
     this.name = name;
     this.lines = new LineCounter();
+    if (text.includes("\0")) throw new ConfigError(name, [{ line: 1, text: "this is no text file" }]);
     const document = parseDocument(text, { lineCounter: this.lines, prettyErrors: false, uniqueKeys: true });
     if (document.errors.length > 0) {
       throw new ConfigError(

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { formatAddress, parseAddress } from "../address.js";
 import { parseSetting, settingName } from "../core/settings.js";
-import { LvsError } from "../errors.js";
+import { fileReason, LvsError } from "../errors.js";
 import type { CheckKind, CheckSpec, PassiveCheck, Timing } from "../health/checker.js";
 import type { Argv, CheckedServer, ServiceHealth } from "../health/service-health.js";
 import type {
@@ -73,9 +73,7 @@ export async function readConfigFile(path: string): Promise<FileConfig> {
   try {
     text = await readFile(path, "utf8");
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const reason = code === "ENOENT" ? "no such file" : code === "EACCES" ? "permission denied" : message;
-    throw new LvsError("ERR_LVS_FILE", `--config ${path}: ${reason}`, error);
+    throw new LvsError("ERR_LVS_FILE", `--config ${path}: ${fileReason(error)}`, error);
   }
   return parseConfigFile(path, text);
 }
@@ -451,7 +449,7 @@ class Reader {
     try {
       return readFileSync(this.beside(name), "utf8");
     } catch (error) {
-      this.wrong(path, `cannot read ${name}: ${(error as Error).message}`);
+      this.wrong(path, `cannot read ${name}: ${fileReason(error)}`);
       return undefined;
     }
   }

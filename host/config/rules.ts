@@ -1,6 +1,6 @@
 /** Files that flags name: rules as ipvsadm-save -n writes them, firewall marks. */
 import { readFile } from "node:fs/promises";
-import { LvsError, usage } from "../errors.js";
+import { fileReason, LvsError, usage } from "../errors.js";
 import type { MarksSpec, SourcedStep } from "./config.js";
 
 /**
@@ -51,9 +51,7 @@ async function readText(flag: string, file: string): Promise<string> {
   try {
     return await readFile(file, "utf8");
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const reason = code === "ENOENT" ? "no such file" : code === "EACCES" ? "permission denied" : message;
-    throw new LvsError("ERR_LVS_FILE", `${flag} ${file}: ${reason}`, error);
+    throw new LvsError("ERR_LVS_FILE", `${flag} ${file}: ${fileReason(error)}`, error);
   }
 }
 

@@ -47,7 +47,7 @@ SERVICE is one of
   port 0 takes every port of a persistent service.
 
 Options of services
-  -s, --scheduler NAME      rr wrr lc wlc lblc lblcr dh sh sed nq fo ovf mh (wlc)
+  -s, --scheduler NAME      rr wrr lc wlc lblc lblcr dh sh sed nq fo ovf mh twos maglev (wlc)
   -p, --persistent [SECONDS]    a client stays with its server (360)
   -M, --netmask MASK        how many clients count as one: a netmask, or an IPv6 prefix length
       --pe NAME             persistence engine: sip
@@ -55,7 +55,7 @@ Options of services
   -b, --sched-flags FLAGS   sh-fallback,sh-port  mh-fallback,mh-port  flag-1,flag-2,flag-3
 
 Options of real servers
-  -r, --real-server HOST[:PORT]   without a port: the service's
+  -r, --real-server HOST[:PORT]   without a port: the service's; IPv6 needs one, [2001:db8::8]:80
   -g, --gatewaying          direct routing: the frame goes to the server's MAC (default)
   -i, --ipip                through a tunnel
   -m, --masquerading        NAT

@@ -6,7 +6,7 @@ import { benchCore, type CoreReport, type CoreRow } from "../../bench/core-bench
 import type { Figure, Machine, Progress } from "../../bench/figures.js";
 import { benchPath, type PathReport } from "../../bench/path-bench.js";
 import { benchPeers, type PeersReport, type PeersTest, TEST_NAMES } from "../../bench/peers-bench.js";
-import { LvsError, usage } from "../../errors.js";
+import { fileReason, LvsError, usage } from "../../errors.js";
 import type { CliContext, TextSink } from "../context.js";
 import { table } from "../format.js";
 import { examples } from "../help.js";
@@ -119,7 +119,7 @@ function finish(
   try {
     writeFileSync(options.json, json);
   } catch (error) {
-    throw new LvsError("ERR_LVS_FILE", `${options.json} cannot be written`, error);
+    throw new LvsError("ERR_LVS_FILE", `${options.json} cannot be written: ${fileReason(error, "directory")}`, error);
   }
 }
 

@@ -7,6 +7,7 @@ import { runningTuning, tuningOf, tuningTexts } from "../../config/tuning.js";
 import { LvsError, usage } from "../../errors.js";
 import type { CliContext } from "../context.js";
 import { fileSources } from "../file-sources.js";
+import { counted } from "../format.js";
 import { examples } from "../help.js";
 
 interface Options {
@@ -53,7 +54,12 @@ async function check(file: string, options: Options, context: CliContext): Promi
   const tables = tablesOf(config.steps.map(({ step }) => step));
   const servers = tables.reduce((sum, table) => sum + table.servers.length, 0);
   const checked = (config.health ?? []).reduce((sum, service) => sum + service.servers.length, 0);
-  const counts = `${config.ports.length} ports, ${tables.length} services, ${servers} real servers, ${checked} of them checked`;
+  const counts = [
+    counted(config.ports.length, "port"),
+    counted(tables.length, "service"),
+    counted(servers, "real server"),
+    `${checked} of them checked`,
+  ].join(", ");
   const director = await context.director(options.socket);
   const running = await Promise.all([director.tables(), director.timeouts(), director.settings()]).catch(
     (error: unknown) => {

@@ -24,13 +24,14 @@ export function register(program: Command, context: CliContext): void {
     .option("--print", "only print the commands that do it")
     .action(async (method: string, options: Options) => {
       if (method !== "dr" && method !== "tun") throw usage(`realserver: dr or tun, not '${method}'`);
-      if (isIP(options.vip) === 0) throw usage(`realserver --vip: not an address: ${options.vip}`);
-      hostAddress("realserver --vip", options.vip);
-      if (method === "tun" && isIPv6(options.vip) && !options.print) {
+      const vip = /^\[(.*:.*)\]$/.exec(options.vip)?.[1] ?? options.vip;
+      if (isIP(vip) === 0) throw usage(`realserver --vip: not an address: ${options.vip}`);
+      hostAddress("realserver --vip", vip);
+      if (method === "tun" && isIPv6(vip) && !options.print) {
         throw usage("realserver tun: IPv6 virtual addresses are not built yet (--print shows the commands)");
       }
       const { planText, prepare, realServerPlan } = await import("../../realserver/prepare.js");
-      const plan = realServerPlan(method, options.vip);
+      const plan = realServerPlan(method, vip);
       if (options.print) {
         context.stdout.write(planText(plan));
         return;
@@ -41,7 +42,7 @@ export function register(program: Command, context: CliContext): void {
       try {
         const putBack = prepare(plan);
         try {
-          context.stdout.write(`wlvs: ready, ${options.vip} is on ${plan.device}; Ctrl-C puts it back\n`);
+          context.stdout.write(`wlvs: ready, ${vip} is on ${plan.device}; Ctrl-C puts it back\n`);
           await signal.ended;
         } finally {
           putBack();

@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import type { Command } from "commander";
 import type { Token } from "../../config/options.js";
 import { readMarks, readRules } from "../../config/rules.js";
-import { LvsError, usage } from "../../errors.js";
+import { fileReason, LvsError, usage } from "../../errors.js";
 import type { CliContext } from "../context.js";
 import { count } from "../format.js";
 import { examples } from "../help.js";
@@ -139,7 +139,7 @@ function contentOf(file: string): Uint8Array {
   try {
     return readFileSync(file);
   } catch (error) {
-    throw new LvsError("ERR_LVS_FILE", `${file} cannot be read: ${(error as Error).message}`, error);
+    throw new LvsError("ERR_LVS_FILE", `${file} cannot be read: ${fileReason(error)}`, error);
   }
 }
 
@@ -147,7 +147,7 @@ function open(file: string): number {
   try {
     return openSync(file, "w");
   } catch (error) {
-    throw new LvsError("ERR_LVS_FILE", `${file} cannot be written: ${(error as Error).message}`, error);
+    throw new LvsError("ERR_LVS_FILE", `${file} cannot be written: ${fileReason(error, "directory")}`, error);
   }
 }
 

@@ -10,7 +10,7 @@ import type {
 import { endpoint, serverKey, serviceKey } from "../../control/keys.js";
 import type { ServiceInfo } from "../../ipvs/model.js";
 import type { CliContext } from "../context.js";
-import { bytes, count, duration, table } from "../format.js";
+import { bytes, count, counted, duration, table } from "../format.js";
 import { examples } from "../help.js";
 
 type Status = DirectorStatus & { ports: PortInfo[]; services: ServiceInfo[] };
@@ -51,7 +51,7 @@ export function formatStatus(
   const { connections, workers } = status;
   const sections = [
     `wlvs ${status.version}, pid ${status.pid}, up ${duration(status.uptime)}, control ${socket}\n` +
-      `profile ${status.profile}, ${workers} ${workers === 1 ? "worker" : "workers"}, io ${status.io}, ` +
+      `profile ${status.profile}, ${counted(workers, "worker")}, io ${status.io}, ` +
       `${connections.used} of ${connections.capacity} connections\n` +
       configurationLines(configuration),
     portTable(status.ports) + problemLines(status.ports),

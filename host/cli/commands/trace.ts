@@ -1,7 +1,7 @@
 /** `wlvs trace`: what the director decides, frame by frame, as it happens. */
 import { closeSync, openSync, writeSync } from "node:fs";
 import type { Command } from "commander";
-import { LvsError, usage } from "../../errors.js";
+import { fileReason, LvsError, usage } from "../../errors.js";
 import { IpvsError } from "../../ipvs/model.js";
 import { pcapng } from "../../port/pcap.js";
 import { originComment } from "../../replay/origin.js";
@@ -147,7 +147,7 @@ function openPcap(path: string, origin: TraceOrigin, version: string) {
   try {
     fd = path === "-" ? 1 : openSync(path, "w", 0o600);
   } catch (error) {
-    throw new LvsError("ERR_LVS_FILE", `${path} cannot be written: ${(error as Error).message}`, error);
+    throw new LvsError("ERR_LVS_FILE", `${path} cannot be written: ${fileReason(error, "directory")}`, error);
   }
   const put = (bytes: Uint8Array) => {
     for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
