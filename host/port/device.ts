@@ -62,7 +62,7 @@ function openHere(kind: "tap" | "tun", options: DeviceOptions, queues: number[])
   const existed = ioctl.interfaceIndex(name) !== 0;
   if (existed && !ioctl.isTunDevice(name)) throw otherKind(kind, name);
   // With many queues a second program would be let in as one more queue: a carrier tells that somebody is there.
-  if (existed && ioctl.hasCarrier(name)) throw inUse(name);
+  if (existed && ioctl.hasCarrier(name)) throw new DeviceInUse(name);
   // Said before anything is made: who waits for a bridge tries this again and again.
   if (options.bridge !== undefined && ioctl.interfaceIndex(options.bridge) === 0) throw noBridge(options.bridge, name);
   let multi = true;
@@ -75,7 +75,7 @@ function openHere(kind: "tap" | "tun", options: DeviceOptions, queues: number[])
     queues.push(ioctl.openTun(name, base));
   }
   const first = queues[0]!;
-  if (existed && !ioctl.isPersistent(first)) throw inUse(name);
+  if (existed && !ioctl.isPersistent(first)) throw new DeviceInUse(name);
   if (options.persist) ioctl.setPersist(first);
   if (multi) {
     for (let n = 1; n < options.queues; n++) {
@@ -136,17 +136,19 @@ function enslave(bridge: string, name: string): void {
 }
 
 /** Somebody has the device, or had it a moment ago: the kernel lets go of what a killed process held after it is gone. */
-export class DeviceInUse extends LvsError {}
+export class DeviceInUse extends LvsError {
+  readonly device: string;
+  constructor(device: string) {
+    super("ERR_LVS_PORT_OPEN", `${device} is in use by another program: end it, or take another name`);
+    this.device = device;
+  }
+}
 
 function noBridge(bridge: string, name: string): LvsError {
   return new LvsError(
     "ERR_LVS_PORT_OPEN",
     `no bridge ${bridge} for ${name}: make it with "ip link add ${bridge} type bridge"`,
   );
-}
-
-function inUse(name: string): LvsError {
-  return new DeviceInUse("ERR_LVS_PORT_OPEN", `${name} is in use by another program: end it, or take another name`);
 }
 
 function otherKind(kind: "tap" | "tun", name: string): LvsError {
@@ -177,7 +179,7 @@ function explain(kind: "tap" | "tun", { name, mtu }: DeviceOptions, error: unkno
     );
   }
   if (message.startsWith("TUNSETIFF")) {
-    if (errno === ioctl.EBUSY) return inUse(name);
+    if (errno === ioctl.EBUSY) return new DeviceInUse(name);
     if (errno === ioctl.EINVAL) return otherKind(kind, name);
   }
   if (message.startsWith("SIOCSIFMTU")) return say(`${name} does not take an MTU of ${mtu}: ${errnoText(errno)}`);

@@ -238,7 +238,9 @@ describe("wlvs run", () => {
     await first.ready();
     const device = network.director(...ports());
     expect((await device.ended).status).toBe(1);
-    expect(device.stderr).toBe("wlvs: ext0 is in use by another program: end it, or take another name\n");
+    expect(device.stderr).toMatch(
+      /^wlvs: ext0 is in use, and a director already answers on \S+ \(pid \d+\): end it, or give --socket PATH and other devices\n$/,
+    );
     const control = network.director("--tap", `other0,netns=${client}`, "--socket", socket);
     expect((await control.ended).status).toBe(1);
     expect(control.stderr).toMatch(/^wlvs: a director already answers on [^\n]*\n$/);

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import type { Token } from "../../config/options.js";
 import { readMarks, readRules } from "../../config/rules.js";
+import { LvsError } from "../../errors.js";
 import { StopSignal } from "../../keeper/signals.js";
 import type { CliContext } from "../context.js";
 import { examples } from "../help.js";
@@ -87,6 +88,19 @@ export function register(program: Command, context: CliContext): void {
       environment: context.env,
       load: tokens.some(([name]) => name === "config") ? load : undefined,
       ready: (line) => void context.stdout.write(line),
-    });
+    }).catch((error) => told(error, parsed.socket, context));
   });
+}
+
+/** A device that is in use is most often that of a director that runs already. */
+async function told(error: unknown, socket: string, context: CliContext): Promise<never> {
+  const { DeviceInUse } = await import("../../port/device.js");
+  if (!(error instanceof DeviceInUse)) throw error;
+  const { pid } = await (await context.director(socket)).status().catch(() => ({ pid: undefined }));
+  if (pid === undefined) throw error;
+  throw new LvsError(
+    "ERR_LVS_PORT_OPEN",
+    `${error.device} is in use, and a director already answers on ${socket} (pid ${pid}): end it, or give --socket PATH and other devices`,
+    error,
+  );
 }
