@@ -118,7 +118,7 @@ describe("a running director", () => {
   });
 
   it("saves what was changed by hand into its file, comments and checks included", async () => {
-    await start(config("check: {type: tcp} # looked after"));
+    await start(config("check: {type: tcp} # looked after").replace("watch: false", "watch: true"));
     await wlvs("ipvsadm", "-e", "-t", `${VIP}:80`, "-r", `${B}:80`, "-m", "-w", "9");
     await wlvs("ipvsadm", "-a", "-t", `${VIP}:80`, "-r", "192.168.2.140:8080", "-m");
     await wlvs("ipvsadm", "-A", "-f", "7", "-s", "wlc");
@@ -133,8 +133,11 @@ describe("a running director", () => {
     expect(text).toMatch(/mark: 7/);
     expect((await wlvs("check", file)).out).toContain("the running director has these services");
     // It has been read, with what it means for checks.
-    expect((await wlvs("reload")).out).toBe("nothing is different\n");
-    await until(async () => (await stateOf("192.168.2.140")) === "down", "the new one is checked");
+    await wlvs("ipvsadm", "-e", "-t", `${VIP}:80`, "-r", "192.168.2.140:8080", "-m", "-w", "3");
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    const drift = `-e -t ${VIP}:80 -r 192.168.2.140:8080 -m -w 1`;
+    expect((await remote.configuration()).drift).toEqual([drift]);
+    expect((await wlvs("reload")).out).toBe(`${drift}\n`);
     const plain = await wlvs("save");
     expect(plain.out).toContain(`vip: ${VIP}:80`);
     expect((await wlvs("save", "--rules")).out).toContain(`-a -t ${VIP}:80 -r ${B}:80 -m -w 9\n`);
