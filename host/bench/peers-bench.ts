@@ -207,7 +207,9 @@ async function waitUntil(condition: () => Promise<boolean>, limitMs: number, wha
   }
 }
 
-const IDLE_SECONDS = 2;
+const IDLE_SECONDS = 5;
+/** What is loaded behind the first frames, once, is no idling. */
+const SETTLE_SECONDS = 2;
 
 export async function benchPeers(options: PeersOptions): Promise<PeersReport> {
   const { seconds, rounds = 5, only = TEST_NAMES, progress = () => {} } = options;
@@ -291,8 +293,10 @@ async function describe(lanes: readonly Lane[]): Promise<PeersContender[]> {
     running?.child.pid === undefined ? undefined : familyOf(running.child.pid),
   );
   const spent = () => families.map((family) => family?.reduce((sum, pid) => sum + processorTime(pid), 0));
+  const pause = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  await pause(SETTLE_SECONDS);
   const before = spent();
-  await new Promise((resolve) => setTimeout(resolve, IDLE_SECONDS * 1000));
+  await pause(IDLE_SECONDS);
   const after = spent();
   return lanes.map(({ contender, ready }, at) => {
     const from = before[at];

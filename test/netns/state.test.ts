@@ -362,7 +362,7 @@ describe("a state file", () => {
     process.kill(await pidOf(), "SIGKILL");
     await waitFor(() => forwarded(director) > began, "another director forwards");
     expect(await held.check()).toMatchObject({ well: 30, resets: 0 });
-    await new RemoteIpvs(socket).upgrade();
+    await upgrade();
     expect(await held.check()).toMatchObject({ well: 30, resets: 0 });
     held.child.kill();
     await director.stop();
@@ -430,7 +430,7 @@ describe("a state file", () => {
     }
     await ipvs.setTimeouts({ tcp: 99, tcpFin: 0, udp: 0 });
     writeFileSync(file, good);
-    expect((await ipvs.upgrade()).pid).not.toBe(pid);
+    expect((await upgrade()).pid).not.toBe(pid);
     expect((await ipvs.timeouts()).tcp).toBe(99);
     expect((await held.check()).well).toBe(50);
     held.child.kill();
