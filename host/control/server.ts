@@ -15,7 +15,7 @@ import type { Ipvs } from "../ipvs/model.js";
 import { IpvsError } from "../ipvs/model.js";
 import type { Logger } from "../log.js";
 import type { DirectorInfo } from "./director-info.js";
-import { guard } from "./gate.js";
+import { type Gate, guard } from "./gate.js";
 import { openApi, ROUTES, type Route } from "./routes.js";
 
 export interface ListenOptions {
@@ -428,7 +428,8 @@ function remedyOf(cause: unknown): string {
   return " (take a port from 1024 on, or lower net.ipv4.ip_unprivileged_port_start)";
 }
 
-function closing(server: Server): Promise<void> {
+function closing(server: Server, gate: Gate | undefined): Promise<void> {
+  gate?.close();
   return new Promise((resolve) => {
     server.close(() => resolve());
     server.closeAllConnections();
@@ -440,21 +441,25 @@ export async function createControlServer(options: ControlServerOptions): Promis
   const live = new Live(options.ipvs, options.info);
   const { log } = options;
   const app = createApp(options, live, undefined);
-  guard(app.server, { listener: options.socketPath, most: CONNECTIONS_MOST, reserve: RESERVE, log });
+  const listener = options.socketPath;
+  const lasts = options.fd !== undefined;
+  const gate = guard(app.server, { listener, most: CONNECTIONS_MOST, reserve: RESERVE, lasts, log });
   await app.ready();
   await listenSocket(app.server, options);
   let tcpApp: FastifyInstance | undefined;
+  let tcpGate: Gate | undefined;
   let tcp: ControlServer["tcp"];
   if (options.listen) {
     const { host, port } = options.listen;
     tcpApp = createApp(options, live, options.listen);
     const server = tcpApp.server;
-    guard(server, { listener: `${host}:${port}`, most: TCP_CONNECTIONS_MOST, reserve: 2 * RESERVE, log });
+    const most = TCP_CONNECTIONS_MOST;
+    tcpGate = guard(server, { listener: `${host}:${port}`, most, reserve: 2 * RESERVE, lasts: true, log });
     try {
       await tcpApp.ready();
       await listening(server, () => server.listen(port, host));
     } catch (cause) {
-      await closing(app.server);
+      await closing(app.server, gate);
       throw new LvsError(
         "ERR_LVS_SOCKET",
         `cannot listen on ${host}:${port}: ${reasonOf(cause)}${remedyOf(cause)}`,
@@ -467,11 +472,13 @@ export async function createControlServer(options: ControlServerOptions): Promis
   return {
     tcp,
     drain: async () => {
+      gate.close();
+      tcpGate?.close();
       await Promise.all([app.close(), tcpApp?.close()]);
     },
     close: async () => {
       live.close();
-      await Promise.all([closing(app.server), tcpApp && closing(tcpApp.server)]);
+      await Promise.all([closing(app.server, gate), tcpApp && closing(tcpApp.server, tcpGate)]);
       await Promise.all([app.close(), tcpApp?.close()]);
     },
   };

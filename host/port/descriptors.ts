@@ -4,6 +4,7 @@ import { errnoText, LvsError } from "../errors.js";
 import * as native from "./native.js";
 
 const F_SETFD = 2;
+const F_DUPFD_CLOEXEC = 1030;
 const FD_CLOEXEC = 1;
 const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
@@ -32,6 +33,11 @@ export function keepDescriptors(): void {
     const fd = Number(name);
     if (fd > 2) native.fcntl(fd, F_SETFD, FD_CLOEXEC);
   }
+}
+
+/** Another number for the same; -1 when none is left. It is not inherited. */
+export function duplicate(fd: number): number {
+  return native.fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
 /** Two ends over which descriptors can be sent; neither is inherited. */
