@@ -145,6 +145,44 @@ describe("a neighbour that takes another MAC", () => {
     ask("02:00:00:00:04:78");
     expect(changed()).toBe(1);
   });
+
+  it("without a word is found by asking: the old MAC when an answer is half a minute old, then everybody", () => {
+    const engine = createDirector({ neighbours: [{ ...NET.client, dev: "ext" }] });
+    const [before] = NET.servers;
+    const after = { ...before, mac: "02:00:00:00:99:01" };
+    const everybody = "ff:ff:ff:ff:ff:ff";
+    const asked: Array<readonly [number, string]> = [];
+    const last = { [before.mac]: -1, [after.mac]: -1 };
+    // It says nothing but answers to questions that it hears; there is something for it four times a second.
+    const look = (at: number, now: typeof before | typeof after) => {
+      const answers: Uint8Array[] = [];
+      for (const { frame } of engine.collect()) {
+        const to = [...frame.subarray(0, 6)].map((byte) => byte.toString(16).padStart(2, "0")).join(":");
+        if (frame[13] !== 0x06) {
+          last[to] = at;
+          continue;
+        }
+        asked.push([at, to]);
+        const answer = ethernet(NET.int.mac, now.mac, arp(2, now, NET.int), 0x0806);
+        if (to === now.mac || to === everybody) answers.push(answer);
+      }
+      for (const answer of answers) engine.inject("int", answer);
+      return answers.length;
+    };
+    const began = engine.clock.nowMs;
+    for (let at = 0; at <= 45_000; at += 250) {
+      engine.advanceTo(began + at);
+      engine.inject("ext", ethernet(NET.ext.mac, NET.client.mac, udpPacket(ends(before.ip))));
+      while (look(at, at < 1000 ? before : after) > 0);
+    }
+    expect(asked.map(([, to]) => to)).toEqual([everybody, before.mac, before.mac, before.mac, everybody]);
+    // As the kernel has it: believed for 30 s, 5 s more for whoever uses it, three questions a second apart.
+    const times = asked.map(([at]) => Math.round(at / 1000));
+    expect(times).toEqual([0, 35, 36, 37, 38]);
+    expect(last).toEqual({ [before.mac]: expect.closeTo(38_000, -3), [after.mac]: 45_000 });
+    // Nobody was believed who was not asked.
+    expect(engine.ipvs.tables.counters().neighboursChanged).toBe(0);
+  });
 });
 
 describe("clients that send from port 0", () => {
