@@ -5,6 +5,8 @@
  * with UDP of 64 bytes). Below the rate, and for large frames, nothing waits.
  */
 
+/** Mean bytes of a queue's frames up to which they are small. */
+export const SMALL = 512;
 /** Milliseconds between two visits, at least. */
 const PERIOD = 0.05;
 /** Frames a millisecond that are fast. */

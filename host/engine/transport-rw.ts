@@ -3,6 +3,7 @@ import * as Slot from "../../assembly/layout/slot.js";
 import * as Worker from "../../assembly/layout/worker.js";
 import { EAGAIN, EINTR } from "../port/ioctl.js";
 import * as native from "../port/native.js";
+import { Coalescing, SMALL } from "./coalescing.js";
 import type { Queue, Transport, TransportEvents } from "./transport.js";
 
 /** Frames of one port before the next one has its turn. */
@@ -68,6 +69,9 @@ export class RwTransport implements Transport {
   private readonly scratchAt: number;
   private readonly spinMost: number;
   private spinMs: number;
+  private readonly coalescing: Coalescing;
+  /** By queue: sixteen times the mean length of its frames. */
+  private readonly lengths: Uint32Array;
   private failed = 0;
   private first = 0;
   idleSince = 0;
@@ -82,6 +86,8 @@ export class RwTransport implements Transport {
     this.now = options.now ?? (() => performance.now());
     this.spinMost = options.spin / 1000;
     this.spinMs = this.spinMost;
+    this.coalescing = new Coalescing(this.now);
+    this.lengths = new Uint32Array(options.queues.length);
     this.retryAt = new Float64Array(options.queues.length);
     for (const { record, fd } of options.outputs) {
       // Whoever had the device before may have left it blocking.
@@ -129,6 +135,7 @@ export class RwTransport implements Transport {
           words[at + FRAME] = frame;
           words[at + LENGTH] = length;
           words[at + PORT_IN] = queue.record;
+          this.lengths[turn] = this.lengths[turn]! + length - (this.lengths[turn]! >>> 4);
           words[worker + RECEIVED + received] = slot;
           supply--;
           received++;
@@ -150,6 +157,8 @@ export class RwTransport implements Transport {
 
   send(count: number): void {
     const { words, base, worker } = this;
+    // Who does not want polling at all does not want this kind either.
+    if (count !== 0 && this.spinMost > 0) this.coalescing.wait(count, this.small);
     for (let n = 0; n < count; n++) {
       const at = words[worker + SEND + n]! >>> 2;
       const port = words[at + PORT_OUT]!;
@@ -168,6 +177,12 @@ export class RwTransport implements Transport {
       if (sent < 0) this.events.sendFailed(port);
     }
   }
+
+  /** Whether no queue has long frames. */
+  private readonly small = (): boolean => {
+    for (const sum of this.lengths) if (sum > SMALL * 16) return false;
+    return true;
+  };
 
   wait(timeoutMs: number): void {
     const began = this.now();

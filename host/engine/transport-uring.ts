@@ -9,7 +9,7 @@ import * as Worker from "../../assembly/layout/worker.js";
 import { socketPair } from "../port/descriptors.js";
 import { NoUring, Ring, type RingOffsets } from "../port/io-uring.js";
 import * as native from "../port/native.js";
-import { Coalescing } from "./coalescing.js";
+import { Coalescing, SMALL } from "./coalescing.js";
 import type { Queue, TransportEvents } from "./transport.js";
 
 /** Empty slots that lie ready in all queues of a worker together, as far as each has enough. */
@@ -24,8 +24,6 @@ const SLEEP_MOST = 1000;
 const CLOSE_WAITS = 200;
 const CLOSE_STEP_MS = 10;
 const CANCEL_WAITS = 20;
-/** Mean bytes of a queue's frames up to which they are small. */
-const SMALL = 512;
 
 export interface UringOptions {
   readonly memory: WebAssembly.Memory;
