@@ -167,6 +167,10 @@ type End =
   | { readonly how: "failed"; readonly error: LvsError }
   | { readonly how: "died"; readonly reason: string; readonly wasReady: boolean };
 
+function reasonOf(end: Exclude<End, { readonly how: "stopped" }>): string {
+  return end.how === "failed" ? end.error.message : end.reason;
+}
+
 class Supervisor {
   private readonly options: KeeperOptions;
   private readonly devices: Devices;
@@ -316,7 +320,7 @@ class Supervisor {
       const end = await this.oneDirector();
       if (end.how === "stopped") return;
       if (end.how === "failed" && !this.announced) throw end.error;
-      const reason = end.how === "failed" ? end.error.message : end.reason;
+      const reason = reasonOf(end);
       if (!this.announced) throw new LvsError("ERR_LVS_DIRECTOR", `the director died while starting: ${reason}`);
       this.restarts++;
       deaths = performance.now() - began > HEALTHY_MS ? 1 : deaths + 1;
@@ -405,8 +409,7 @@ class Supervisor {
       if (this.standby !== standby) return;
       this.standby = undefined;
       if (standby.renewed !== true && end.how !== "stopped") {
-        const reason = end.how === "failed" ? end.error.message : end.reason;
-        this.log.warn({ event: "standby.ended" }, `the director that stands by ended: ${reason}`);
+        this.log.warn({ event: "standby.ended" }, `the director that stands by ended: ${reasonOf(end)}`);
       }
       this.standBySoon(standby.renewed === true ? STAND_BY_AFTER_MS : STAND_BY_AGAIN_MS);
     });

@@ -23,14 +23,30 @@ const PERMITTED = 1;
 const INHERITABLE = 2;
 const HALF = 3;
 
+interface CapabilitySets {
+  readonly data: Uint32Array;
+  readonly headerBytes: Uint8Array;
+  readonly dataBytes: Uint8Array;
+}
+
 /** Of the calling thread. undefined: errno says why not. */
-function capabilitySets(): { data: Uint32Array; headerBytes: Uint8Array; dataBytes: Uint8Array } | undefined {
+function capabilitySets(): CapabilitySets | undefined {
   const data = new Uint32Array(2 * HALF);
   const [headerBytes, dataBytes] = [
     new Uint8Array(new Uint32Array([VERSION_3, 0]).buffer),
     new Uint8Array(data.buffer),
   ];
   return native.capget(headerBytes, dataBytes) < 0 ? undefined : { data, headerBytes, dataBytes };
+}
+
+/**
+ * Gives this thread these sets, but nothing to hand on: what is inheritable or ambient would go to a director without a
+ * change of user. False: errno says why not.
+ */
+function keepFromChildren({ data, headerBytes, dataBytes }: CapabilitySets): boolean {
+  native.prctl(native.PR_CAP_AMBIENT, native.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  data[INHERITABLE] = data[HALF + INHERITABLE] = 0;
+  return native.capset(headerBytes, dataBytes) >= 0;
 }
 
 /**
@@ -47,13 +63,8 @@ export function boundChildren(): boolean {
       if (held === 1 && native.prctl(native.PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) whole = false;
     }
   }
-  // What is inheritable or ambient would go to a director without a change of user; the permitted ones stay here.
-  native.prctl(native.PR_CAP_AMBIENT, native.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   const sets = capabilitySets();
-  if (sets !== undefined) {
-    sets.data[INHERITABLE] = sets.data[HALF + INHERITABLE] = 0;
-    if (native.capset(sets.headerBytes, sets.dataBytes) < 0) whole = false;
-  }
+  if (sets === undefined || !keepFromChildren(sets)) whole = false;
   if (native.prctl(native.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
     throw new LvsError("ERR_LVS_PERMISSION", "cannot set no_new_privs");
   }
@@ -76,12 +87,9 @@ export function restrictKeeper(namespaces: boolean): string | undefined {
   if (namespaces) kept |= 1 << SYS_ADMIN;
   const sets = capabilitySets();
   if (sets === undefined) return errnoText(native.errno());
-  const { data, headerBytes, dataBytes } = sets;
+  const { data } = sets;
   data[EFFECTIVE]! &= kept;
   data[PERMITTED]! &= kept;
   data[HALF + EFFECTIVE] = data[HALF + PERMITTED] = 0;
-  data[INHERITABLE] = data[HALF + INHERITABLE] = 0;
-  // What is not permitted any more leaves the ambient set by itself; the rest is for nobody that is started either.
-  native.prctl(native.PR_CAP_AMBIENT, native.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-  return native.capset(headerBytes, dataBytes) < 0 ? errnoText(native.errno()) : undefined;
+  return keepFromChildren(sets) ? undefined : errnoText(native.errno());
 }
