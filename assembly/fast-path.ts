@@ -30,7 +30,7 @@ import { findNeighbour4 } from "./neighbour";
 import { assureControl } from "./protocol/control";
 import { append } from "./send";
 import { findAddress4 } from "./table/address";
-import { candidates, nextLine, restart, tagOf } from "./table/connection";
+import { candidates, lineOf, nextLine, restart, tagOf } from "./table/connection";
 import { count, countAt, setting, word } from "./table/memory";
 import { countReceived } from "./table/port";
 import { findRoute4 } from "./table/route";
@@ -160,11 +160,22 @@ function transportHeader(transport: usize, isTcp: bool): u32 {
   return isTcp ? Tcp.headerLength(transport) : <u32>Udp.SIZE;
 }
 
-/** The connection whose client sent the packet at `ip`, or 0: addresses and ports lie there as in the record. */
-function ofClient(line: usize, hash: u32, ip: usize, protocol: u32): usize {
+/**
+ * The connection whose client sent the packet at `ip`, or 0: addresses and ports lie there as in the record. `guess` is
+ * the first reference that fits the hash, or 0 where that is not known.
+ */
+function ofClient(guess: usize, hash: u32, ip: usize, protocol: u32): usize {
   const addresses = load<u64>(ip, Ipv4.SOURCE);
   const ports = load<u32>(ip, Ipv4.SIZE);
+  if (guess !== 0 && (guess & Index.REPLY) === 0) {
+    if (load<u64>(guess) === addresses) {
+      if (load<u32>(guess, Connection.CLIENT_PORT) === ports) {
+        if (<u32>load<u8>(guess, Connection.PROTOCOL) === protocol) return guess;
+      }
+    }
+  }
   const tag = tagOf(hash);
+  let line = lineOf(hash);
   while (true) {
     for (let mask = candidates(line, tag); mask !== 0; mask &= mask - 1) {
       const connection = <usize>load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES);
@@ -179,11 +190,23 @@ function ofClient(line: usize, hash: u32, ip: usize, protocol: u32): usize {
 }
 
 /** The NAT connection whose server sent the packet at `ip`, or 0. */
-function ofServer(line: usize, hash: u32, ip: usize, protocol: u32): usize {
+function ofServer(guess: usize, hash: u32, ip: usize, protocol: u32): usize {
   const source = load<u32>(ip, Ipv4.SOURCE);
   const client = load<u32>(ip, Ipv4.DESTINATION);
   const ports = load<u32>(ip, Ipv4.SIZE);
+  if (guess !== 0 && (guess & Index.REPLY) === 0) {
+    if (load<u32>(guess) === client) {
+      if (load<u32>(guess, Connection.SERVER_ADDRESS) === source) {
+        if (<u32>load<u16>(guess, Connection.CLIENT_PORT) === ports >> 16) {
+          if (<u32>load<u16>(guess, Connection.SERVER_PORT) === (ports & 0xffff)) {
+            if (<u32>load<u8>(guess, Connection.PROTOCOL) === protocol) return guess;
+          }
+        }
+      }
+    }
+  }
   const tag = tagOf(hash);
+  let line = lineOf(hash);
   while (true) {
     for (let mask = candidates(line, tag); mask !== 0; mask &= mask - 1) {
       const connection = <usize>load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES);
@@ -205,6 +228,8 @@ function ofServer(line: usize, hash: u32, ip: usize, protocol: u32): usize {
  * Returns the place of the first one that stays.
  */
 export function forwardPlain(queue: usize, from: u32, end: u32): u32 {
+  // In here none comes or goes.
+  const isCurrent = word(Memory.INDEX_CHANGED) === 0;
   let bytes: u64 = 0;
   let done = from;
   for (; done < end; done++) {
@@ -220,8 +245,8 @@ export function forwardPlain(queue: usize, from: u32, end: u32): u32 {
 
     // Its connection.
     const hash = load<u32>(slot, Slot.HASH);
-    const line = <usize>load<u32>(queue + <usize>(done << 2), Worker.LINES);
-    const connection = isIn ? ofClient(line, hash, ip, protocol) : ofServer(line, hash, ip, protocol);
+    const guess: usize = isCurrent ? <usize>load<u32>(queue + <usize>(done << 2), Worker.FOUND) : 0;
+    const connection = isIn ? ofClient(guess, hash, ip, protocol) : ofServer(guess, hash, ip, protocol);
     if (connection === 0) break;
     if ((load<u32>(connection, Connection.FLAGS) & ~ORDINARY) !== Forwarding.NAT) break;
     if (protocol === Protocol.TCP) {

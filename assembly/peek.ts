@@ -10,15 +10,15 @@ import * as Protocol from "./layout/protocol";
 import * as Slot from "./layout/slot";
 import * as Worker from "./layout/worker";
 import { findAddress4 } from "./table/address";
-import { hashSide, lineOf, touch } from "./table/connection";
+import { firstReference, hashSide, lineOf, touch } from "./table/connection";
 import { setWord } from "./table/memory";
 import { isLink } from "./table/port";
 import * as Ethernet from "./wire/ethernet";
 import * as Ipv4 from "./wire/ipv4";
 import * as Vnet from "./wire/virtionet";
 
-/** From a place of RECEIVED to that of its line. */
-const LINES: usize = Worker.LINES - Worker.RECEIVED;
+/** From a place of RECEIVED to that of what was found for it. */
+const FOUND: usize = Worker.FOUND - Worker.RECEIVED;
 /** Ethernet type of IPv4 as it lies in memory. */
 const IPV4_RAW: u32 = 0x0008;
 
@@ -71,17 +71,19 @@ export function peekAll(queue: usize): void {
   const list = queue + Worker.RECEIVED;
   const end = list + ((<usize>load<u32>(queue, Worker.RECEIVED_COUNT)) << 2);
   const mayBePlain = isOpen();
+  setWord(Memory.INDEX_CHANGED, 0);
   for (let at = list; at < end; at += 4) {
-    store<u32>(at + LINES, <u32>peek(<usize>load<u32>(at), mayBePlain));
+    store<u32>(at + FOUND, <u32>peek(<usize>load<u32>(at), mayBePlain));
   }
   let touched: u32 = 0;
   // Where there is none, the first word of this memory is as good.
-  for (let at = list; at < end; at += 4) touched ^= load<u32>(<usize>load<u32>(at + LINES));
-  // The lines of the index are on their way, all at once: now those of the connections that they name.
+  for (let at = list; at < end; at += 4) touched ^= load<u32>(<usize>load<u32>(at + FOUND));
+  // The lines of the index are on their way, all at once: now the connections that they name.
   for (let at = list; at < end; at += 4) {
-    const line = <usize>load<u32>(at + LINES);
-    if (line !== 0) touched ^= touch(line, load<u32>(<usize>load<u32>(at), Slot.HASH));
+    const line = <usize>load<u32>(at + FOUND);
+    if (line !== 0) store<u32>(at + FOUND, firstReference(line, load<u32>(<usize>load<u32>(at), Slot.HASH)));
   }
+  for (let at = list; at < end; at += 4) touched ^= touch(load<u32>(at + FOUND));
   // Kept, so that the loads are.
   setWord(Memory.TOUCHED, touched);
 }

@@ -76,12 +76,11 @@ static inline u32 candidates(u32 line, u32 tag) {
   return (u32)_mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8((char)tag))) & 0xfff;
 }
 
-static inline u32 touch(u32 line, u32 hash) {
+static inline u32 first_reference(u32 line, u32 hash) {
   u32 mask = candidates(line, tag_of(hash));
-  if (mask == 0) return 0;
-  u32 reference = LOAD32(line + ((u32)__builtin_ctz(mask) << 2) + CONNECTION_INDEX_REFERENCES);
-  return LOAD32((reference & ~1u) + CONNECTION_FLAGS);
+  return mask != 0 ? LOAD32(line + ((u32)__builtin_ctz(mask) << 2) + CONNECTION_INDEX_REFERENCES) : 0;
 }
+static inline u32 touch(u32 reference) { return LOAD32((reference & ~1u) + CONNECTION_FLAGS); }
 
 static void index_insert(u32 hash, u32 reference) {
   u32 line = line_of(hash);
@@ -98,10 +97,14 @@ static void index_insert(u32 hash, u32 reference) {
   }
 }
 
-/* Whose client sent the packet at `ip`: addresses and ports lie there as in the record. */
-static inline u32 of_client(u32 line, u32 hash, u32 ip, u32 protocol) {
+/* Whose client sent the packet at `ip`: addresses and ports lie there as in the record. `guess`: from the first pass. */
+static inline u32 of_client(u32 guess, u32 hash, u32 ip, u32 protocol) {
   u64 addresses = LOAD64(ip + 12);
-  u32 ports = LOAD32(ip + 20), tag = tag_of(hash);
+  u32 ports = LOAD32(ip + 20);
+  if (guess != 0 && (guess & CONNECTION_INDEX_REPLY) == 0 && LOAD64(guess) == addresses &&
+      LOAD32(guess + CONNECTION_CLIENT_PORT) == ports && LOAD8(guess + CONNECTION_PROTOCOL) == protocol)
+    return guess;
+  u32 tag = tag_of(hash), line = line_of(hash);
   for (;;) {
     for (u32 mask = candidates(line, tag); mask != 0; mask &= mask - 1) {
       u32 c = LOAD32(line + ((u32)__builtin_ctz(mask) << 2) + CONNECTION_INDEX_REFERENCES);
@@ -115,8 +118,14 @@ static inline u32 of_client(u32 line, u32 hash, u32 ip, u32 protocol) {
 }
 
 /* Whose server sent the packet at `ip`. */
-static inline u32 of_server(u32 line, u32 hash, u32 ip, u32 protocol) {
-  u32 source = LOAD32(ip + 12), client = LOAD32(ip + 16), ports = LOAD32(ip + 20), tag = tag_of(hash);
+static inline u32 of_server(u32 guess, u32 hash, u32 ip, u32 protocol) {
+  u32 source = LOAD32(ip + 12), client = LOAD32(ip + 16), ports = LOAD32(ip + 20);
+  if (guess != 0 && (guess & CONNECTION_INDEX_REPLY) == 0 && LOAD32(guess) == client &&
+      LOAD32(guess + CONNECTION_SERVER_ADDRESS) == source &&
+      (LOAD16(guess + CONNECTION_SERVER_PORT) | (u32)LOAD16(guess + CONNECTION_CLIENT_PORT) << 16) == ports &&
+      LOAD8(guess + CONNECTION_PROTOCOL) == protocol)
+    return guess;
+  u32 tag = tag_of(hash), line = line_of(hash);
   for (;;) {
     for (u32 mask = candidates(line, tag); mask != 0; mask &= mask - 1) {
       u32 c = LOAD32(line + ((u32)__builtin_ctz(mask) << 2) + CONNECTION_INDEX_REFERENCES);
@@ -278,10 +287,10 @@ static inline u32 peek(u32 slot, int may_be_plain) {
 }
 
 /* Second pass. 0: a guard turned the frame away. */
-static inline int forward(u32 slot, u32 line, u32 queue) {
+static inline int forward(u32 slot, u32 guess, u32 queue) {
   u32 frame = LOAD32(slot + SLOT_FRAME), ip = frame + HEADERS, transport = ip + 20, protocol = LOAD8(ip + 9);
   u32 is_tcp = protocol == 6, in = LOAD8(slot + SLOT_HINT) & IN, hash = LOAD32(slot + SLOT_HASH);
-  u32 c = in ? of_client(line, hash, ip, protocol) : of_server(line, hash, ip, protocol);
+  u32 c = in ? of_client(guess, hash, ip, protocol) : of_server(guess, hash, ip, protocol);
   if (c == 0 || (LOAD32(c + CONNECTION_FLAGS) & ~ORDINARY) != FORWARDING_NAT) return 0;
   if (is_tcp && LOAD8(c + CONNECTION_STATE) != STATE_TCP_ESTABLISHED) return 0;
   u32 server = LOAD32(c + CONNECTION_SERVER);
@@ -382,17 +391,22 @@ __attribute__((noinline)) static u32 run(u32 now) {
   LOAD32(queue + WORKER_SEND_COUNT) = 0;
   u32 received = LOAD32(queue + WORKER_RECEIVED_COUNT), touched = 0;
   int may_be_plain = is_open();
+  WORD(MEMORY_INDEX_CHANGED) = 0;
   for (u32 i = 0; i < received; i++)
-    LOAD32(queue + WORKER_LINES + i * 4) = peek(LOAD32(queue + WORKER_RECEIVED + i * 4), may_be_plain);
+    LOAD32(queue + WORKER_FOUND + i * 4) = peek(LOAD32(queue + WORKER_RECEIVED + i * 4), may_be_plain);
   /* Loops of their own: short enough for the loads of many frames to be under way at once. */
-  for (u32 i = 0; i < received; i++) touched ^= LOAD32(LOAD32(queue + WORKER_LINES + i * 4));
+  for (u32 i = 0; i < received; i++) touched ^= LOAD32(LOAD32(queue + WORKER_FOUND + i * 4));
   for (u32 i = 0; i < received; i++) {
-    u32 line = LOAD32(queue + WORKER_LINES + i * 4);
-    if (line != 0) touched ^= touch(line, LOAD32(LOAD32(queue + WORKER_RECEIVED + i * 4) + SLOT_HASH));
+    u32 line = LOAD32(queue + WORKER_FOUND + i * 4);
+    if (line != 0)
+      LOAD32(queue + WORKER_FOUND + i * 4) =
+          first_reference(line, LOAD32(LOAD32(queue + WORKER_RECEIVED + i * 4) + SLOT_HASH));
   }
+  for (u32 i = 0; i < received; i++) touched ^= touch(LOAD32(queue + WORKER_FOUND + i * 4));
   sink = touched;
   u32 done = 0, room = WORKER_SEND_LIMIT - 512 + 1 - LOAD32(queue + WORKER_SEND_COUNT);
   u64 bytes = 0;
+  int is_current = WORD(MEMORY_INDEX_CHANGED) == 0;
   for (; done < received && done < room; done++) {
     u32 slot = LOAD32(queue + WORKER_RECEIVED + done * 4);
     LOAD32(queue + WORKER_DONE) = done + 1;
@@ -403,7 +417,7 @@ __attribute__((noinline)) static u32 run(u32 now) {
       count(port + PORT_BYTES_IN, length - SLOT_VNET_SIZE);
       bytes += length - SLOT_VNET_SIZE;
     }
-    if (!forward(slot, LOAD32(queue + WORKER_LINES + done * 4), queue)) abort();
+    if (!forward(slot, is_current ? LOAD32(queue + WORKER_FOUND + done * 4) : 0, queue)) abort();
   }
   count(WORD(MEMORY_COUNTERS_BASE) + COUNTERS_VERDICTS + VERDICT_FORWARD * 8, done);
   count(WORD(MEMORY_COUNTERS_BASE) + COUNTERS_FRAMES_IN, done);

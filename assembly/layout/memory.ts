@@ -187,6 +187,8 @@ export const SPARED = 960;
 export const ENGINES = 740;
 /** Not 0: no frame takes the fast path. */
 export const GENERAL_PATH_ONLY = 2944;
+/** Not 0: an entry of the index came or went since the first pass over this breath's frames. */
+export const INDEX_CHANGED = 2948;
 /** A bit for each hash of an IPv4 address that the core answers for, or did: one cache line (table/address). */
 export const ADDRESS_FILTER = 3008;
 /** 64 bytes for a helper while it runs. */

@@ -36,8 +36,11 @@ export const FRAMES_BUCKET_COUNT = 12;
 /** The host's: microseconds that breaths took, waiting left out; and how many took less than 1, 2, 4 ... of them. */
 export const BUSY = 24896;
 export const DURATION_BUCKETS = 24960;
-/** First pass over RECEIVED: the line of the index that each one's hash leads to, 0 for none. */
-export const LINES = 26624;
+/**
+ * First pass over RECEIVED: the line of the index that each one's hash leads to, then the reference that fits there
+ * first, which mostly is the packet's connection; 0 for none.
+ */
+export const FOUND = 26624;
 /** The last is for all that took longer. */
 export const DURATION_BUCKET_COUNT = 24;
 

@@ -71,11 +71,15 @@ export function candidates(line: usize, tag: u32): u32 {
   return <u32>i8x16.bitmask(i8x16.eq(v128.load(line), i8x16.splat(<i8>tag))) & 0xfff;
 }
 
-/** Brings the connection of a hash into the cache, by its line. Returns what it read, so that the load stays. */
-export function touch(line: usize, hash: u32): u32 {
+/** The first reference of a line that fits the hash, or 0. */
+export function firstReference(line: usize, hash: u32): u32 {
   const mask = candidates(line, tagOf(hash));
-  if (mask === 0) return 0;
-  return load<u32>(<usize>load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES) & ~1, Connection.FLAGS);
+  return mask !== 0 ? load<u32>(line + ((<usize>ctz(mask)) << 2), Index.REFERENCES) : 0;
+}
+
+/** Brings the connection of a reference (0: none) into the cache. Returns what it read, so that the load stays. */
+export function touch(reference: u32): u32 {
+  return load<u32>(<usize>reference & ~1, Connection.FLAGS);
 }
 
 /** So many entries of one hash pass over its line at the most: far beyond what chance brings, far below a u16. */
@@ -91,6 +95,7 @@ export function isCrowded(connection: usize): bool {
 
 /** Entry `reference` joins the index. */
 function indexInsert(hash: u32, reference: u32): void {
+  setWord(Memory.INDEX_CHANGED, 1);
   const tag = tagOf(hash);
   let line = lineOf(hash);
   while (true) {
@@ -107,6 +112,7 @@ function indexInsert(hash: u32, reference: u32): void {
 }
 
 function indexRemove(hash: u32, reference: u32): void {
+  setWord(Memory.INDEX_CHANGED, 1);
   const tag = tagOf(hash);
   let line = lineOf(hash);
   let left = word(Memory.INDEX_CAPACITY);

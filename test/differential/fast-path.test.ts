@@ -1,12 +1,14 @@
 /** The fast path does what the general one does: the same frames, tables, counters and timers, byte by byte. */
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
+import * as Connection from "../../assembly/layout/connection.js";
 import * as Hint from "../../assembly/layout/hint.js";
 import * as Memory from "../../assembly/layout/memory.js";
 import * as Port from "../../assembly/layout/port.js";
 import * as Setting from "../../assembly/layout/setting.js";
 import * as Slot from "../../assembly/layout/slot.js";
 import * as Worker from "../../assembly/layout/worker.js";
+import type { Capacities } from "../../host/core/memory.js";
 import type { MemoryEngine } from "../../host/engine/memory-engine.js";
 import { goldenFrames, seal } from "../fuzz/frames.js";
 import { Random } from "../fuzz/random.js";
@@ -233,9 +235,14 @@ const ROWS: readonly Row[] = [
 
 const ALL_OFFLOADS = Port.CAPABILITY_CHECKSUM | Port.CAPABILITY_TSO4 | Port.CAPABILITY_USO;
 
-async function director(generalPathOnly: boolean, offloads = ALL_OFFLOADS): Promise<MemoryEngine> {
+async function director(
+  generalPathOnly: boolean,
+  offloads = ALL_OFFLOADS,
+  capacities: Partial<Capacities> = {},
+): Promise<MemoryEngine> {
   const capabilities = Port.CAPABILITY_LINK | offloads;
   const engine = createDirector({
+    capacities,
     interfaces: [
       { name: "ext", mac: NET.ext.mac, capabilities, addresses: [`${NET.ext.ip}/24`, `${NET.vip}/32`] },
       { name: "int", mac: NET.int.mac, capabilities, addresses: [`${NET.int.ip}/24`] },
@@ -258,16 +265,19 @@ async function director(generalPathOnly: boolean, offloads = ALL_OFFLOADS): Prom
   return engine;
 }
 
-/** Whether a frame in SEND, as the last breath left it, took the fast path. */
-function sentFast(engine: MemoryEngine): boolean {
+/** How many frames in SEND, as the last breath left it, took the fast path. */
+function countFast(engine: MemoryEngine): number {
   const view = new DataView(engine.memory.buffer);
   const queue = view.getUint32(Memory.LAYOUT_BASE + Memory.WORKERS_BASE, true);
+  let fast = 0;
   for (let at = 0; at < view.getUint32(queue + Worker.SEND_COUNT, true); at++) {
     const slot = view.getUint32(queue + Worker.SEND + 4 * at, true);
-    if (tookFastPath(new DataView(engine.memory.buffer, slot))) return true;
+    if (tookFastPath(new DataView(engine.memory.buffer, slot))) fast++;
   }
-  return false;
+  return fast;
 }
+
+const sentFast = (engine: MemoryEngine) => countFast(engine) > 0;
 
 describe("one frame", () => {
   for (const { what, fast, dev = "ext", frame, vnet, before } of ROWS) {
@@ -316,7 +326,7 @@ class Twins {
     const [one, other] = this.engines.map((engine) => {
       for (const [dev, frame, vnet] of frames) engine.ports[dev === "ext" ? 0 : 1]!.put(frame, vnet);
       engine.breathe();
-      if (sentFast(engine)) this.fast++;
+      this.fast += countFast(engine);
       return { sent: engine.collect(), tables: tableDigest(engine.memory) };
     });
     expect(one, what).toEqual(other);
@@ -324,6 +334,56 @@ class Twins {
 }
 
 const CAPACITIES = { connections: 256, extensions: 64, services: 16, servers: 16, neighbours: 64, addresses: 64 };
+
+describe("what the first pass found", () => {
+  type Arrival = readonly ["ext" | "int", Uint8Array, undefined];
+  const datagram = (port: number): Arrival => ["ext", fromClient(udpPacket(ends(C, port, V, 53))), undefined];
+  const answer = (port: number): Arrival => ["int", fromServer(udpPacket(ends(S.ip, 5353, C, port))), undefined];
+
+  it("is another connection's, for some of many: all are found, in both directions", async () => {
+    const capacities = { connections: 2048 };
+    const twins = new Twins([
+      await director(false, ALL_OFFLOADS, capacities),
+      await director(true, ALL_OFFLOADS, capacities),
+    ]);
+    // Twelve in a line at the most, of 128 tags.
+    const batches = Array.from({ length: 16 }, (_, batch) =>
+      Array.from({ length: 64 }, (_, at) => 5000 + batch * 64 + at),
+    );
+    for (const ports of batches) {
+      for (const frame of [datagram, answer]) twins.breathe(ports.map(frame), "they come up");
+    }
+    const view = new DataView(twins.engines[0].memory.buffer);
+    const queue = view.getUint32(Memory.LAYOUT_BASE + Memory.WORKERS_BASE, true);
+    let others = 0;
+    twins.fast = 0;
+    for (const ports of batches) {
+      for (const frame of [datagram, answer]) {
+        twins.breathe(ports.map(frame), "all are there");
+        ports.forEach((port, at) => {
+          const found = view.getUint32(queue + Worker.FOUND + 4 * at, true);
+          if (view.getUint16(found + Connection.CLIENT_PORT) !== port) others++;
+        });
+      }
+    }
+    expect(others).toBeGreaterThan(0);
+    expect(twins.fast).toBe(2 * 64 * batches.length);
+  });
+
+  it("is not believed after a connection came or went in the same breath", async () => {
+    const twins = new Twins([await director(false), await director(true)]);
+    const segment = ["ext", plain, undefined] as const;
+    const syn = (port: number) =>
+      ["ext", fromClient(tcpPacket({ ...IN, sourcePort: port }, { flags: FLAG.syn })), undefined] as const;
+    twins.breathe([segment, syn(4001), segment, datagram(4000), syn(4002), segment], "connections come");
+    expect(twins.fast).toBe(4);
+    // The way out of the first datagram is looked for anew, after a change; then there is a connection less.
+    await twins.change((engine) => engine.control.settingSet(Setting.EXPIRE_NODEST_CONN, 1));
+    await twins.change((engine) => engine.ipvs.removeServer(service(80).id, server(S.ip, 8080).id));
+    twins.breathe([datagram(4000), segment, segment, datagram(4000)], "a connection goes");
+    expect(twins.fast).toBe(5);
+  });
+});
 
 describe("many connections, of which some are odd", () => {
   it.each([1, 2, 3, 4])("go the same way (seed %i)", async (seed) => {
