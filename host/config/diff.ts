@@ -137,5 +137,6 @@ export function withoutCounters(tables: readonly Table[]): ServiceInfo[] {
 }
 
 function rules(service: ServiceConfig, servers: readonly ServerConfig[]): string[] {
-  return formatRules(withoutCounters([{ ...service, servers }]), undefined, { complete: true }).split("\n");
+  const [text = ""] = formatRules(withoutCounters([{ ...service, servers }]), undefined, { complete: true });
+  return text.split("\n");
 }

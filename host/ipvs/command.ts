@@ -182,20 +182,32 @@ class Run {
       case "listTimeouts":
         return this.io.stdout(formatTimeouts(await ipvs.timeouts()));
       case "listDaemons":
-        for (const daemon of await ipvs.daemons()) this.io.stdout(formatDaemon(daemon));
+        for (const daemon of await ipvs.daemons()) await this.io.stdout(formatDaemon(daemon));
     }
   }
 
   private async save(ipvs: Ipvs, numeric: boolean): Promise<void> {
     const services = await ipvs.services();
-    this.io.stdout(formatRules(services, await placesOf(services, numeric, this.names)));
+    await this.write(formatRules(services, await placesOf(services, numeric, this.names)));
   }
 
   private async list(ipvs: Ipvs, { id, options }: Extract<Command, { readonly do: "list" }>): Promise<void> {
     const services = id === undefined ? await ipvs.services() : [await ipvs.service(id)];
     const head = id === undefined ? formatVersion(await ipvs.tableSize()) : "";
     const place = await placesOf(services, options.numeric, this.names);
-    this.io.stdout(head + formatServices(services, options, place));
+    await this.write(formatServices(services, options, place), head);
+  }
+
+  /** As fast as it is read. */
+  private async write(parts: Iterable<string>, head = ""): Promise<void> {
+    let text = head;
+    for (const part of parts) {
+      text += part;
+      if (text.length <= PIECE) continue;
+      await this.io.stdout(text);
+      text = "";
+    }
+    if (text !== "") await this.io.stdout(text);
   }
 
   private async listConnections(ipvs: Ipvs, numeric: boolean, persistenceData: boolean): Promise<void> {

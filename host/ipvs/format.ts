@@ -48,13 +48,14 @@ export function formatVersion(tableSize: number): string {
 }
 
 /** Services with their servers, under the heads of the columns. */
-export function formatServices(
+/** The head, then service by service. */
+export function* formatServices(
   services: readonly ServiceInfo[],
   options: Pick<ListOptions, "exact" | "sort" | "format">,
   place: PlaceText,
-): string {
-  const ordered = options.sort ? sortServices(services) : services;
-  return HEADS[options.format] + ordered.map((service) => formatService(service, options, place)).join("");
+): Generator<string> {
+  yield HEADS[options.format];
+  for (const service of options.sort ? sortServices(services) : services) yield formatService(service, options, place);
 }
 
 function formatService(

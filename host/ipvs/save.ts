@@ -21,24 +21,23 @@ export interface SaveOptions {
   readonly complete: boolean;
 }
 
-/** One line for each service and server. */
-export function formatRules(
+/** One line for each service and server; a text for each service. */
+export function* formatRules(
   services: readonly ServiceInfo[],
   place: PlaceText = numericPlace,
   options: SaveOptions = { complete: false },
-): string {
-  let text = "";
+): Generator<string> {
   for (const service of sortServices(services)) {
     const name = nameOf(service, place);
-    text += `-A ${name} -s ${service.scheduler}${flagsOf(service)}\n`;
+    let text = `-A ${name} -s ${service.scheduler}${flagsOf(service)}\n`;
     for (const server of sortServers(service.servers.toReversed())) {
       const { family, address, port } = server.id;
       const server_ = `-r ${place(family, address, port, protocolOf(service))} ${FORWARDING_OPTION[server.forwarding]}`;
       const thresholds = options.complete ? thresholdsOf(server) : "";
       text += `-a ${name} ${server_} -w ${server.weight}${thresholds}${tunnelOf(server)}\n`;
     }
+    yield text;
   }
-  return text;
 }
 
 function nameOf({ id }: ServiceInfo, place: PlaceText): string {

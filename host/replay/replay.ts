@@ -31,8 +31,8 @@ export interface ReplayOptions {
   readonly version: string;
   /** Takes the blocks of the file that is written. */
   write(bytes: Uint8Array): void;
-  /** Is told of every frame, in order. */
-  readonly explain?: ((step: Explained) => void) | undefined;
+  /** Is told of every frame, in order; what it promises is waited for before the next one. */
+  readonly explain?: ((step: Explained) => void | Promise<void>) | undefined;
 }
 
 /** A frame of a replay: what became of it, and its bytes before and after. */
@@ -197,7 +197,7 @@ export async function replay(options: ReplayOptions): Promise<ReplaySummary> {
       const { in: from, out: to, before, after } = tracer.reader.images(bytes);
       const record = tracer.reader.frame(bytes, told.snap, 0, 0);
       const isLink = (number: number) => config.ports[number]?.kind !== "tun";
-      explain!({ record, before, after, linkIn: isLink(from), linkOut: isLink(to) });
+      await explain!({ record, before, after, linkIn: isLink(from), linkOut: isLink(to) });
     }
   };
   const before = engine.ipvs.tables.counters();

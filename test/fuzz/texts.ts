@@ -294,7 +294,10 @@ function captures(): Target {
 
 /** The tables as text: what must be the same before and after a refusal. */
 async function dump(ipvs: Ipvs): Promise<string> {
-  return formatRules(await ipvs.services(), undefined, { complete: true }) + JSON.stringify(await ipvs.timeouts());
+  return (
+    [...formatRules(await ipvs.services(), undefined, { complete: true })].join("") +
+    JSON.stringify(await ipvs.timeouts())
+  );
 }
 
 function commands(): Target {

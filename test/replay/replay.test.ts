@@ -11,7 +11,7 @@ import { guessVnet } from "../../host/replay/offload.js";
 import { Tracer } from "../../host/trace/tracer.js";
 import { checksum, pseudoHeader } from "../conformance/frames.js";
 import { FakeInfo } from "../control/fake.js";
-import { cli } from "../support/cli.js";
+import { cli, SlowReader } from "../support/cli.js";
 import { createDirector, NET, server, service } from "../support/director.js";
 import { address, arp, ethernet, FLAG, icmp, ip4, PROTOCOL, tcpPacket, udpPacket } from "../support/packets.js";
 
@@ -176,6 +176,11 @@ describe("a replay", () => {
     ]);
     expect(first.fields).toContainEqual({ layer: "ipv4", field: "destination", before: NET.vip, after: SERVER.ip });
     expect(JSON.parse(lines.at(-1)!)).toMatchObject({ framesIn: 2, verdicts: { forward: 1, local: 1 } });
+    const reader = new SlowReader();
+    const slow = await cli(args, () => Promise.reject(new Error("nobody is asked")), undefined, reader);
+    expect([slow.status, reader.text]).toEqual([0, out]);
+    // Each frame, and the summary.
+    expect([reader.pieces, reader.early]).toEqual([lines.length, 0]);
   });
 
   it.each([

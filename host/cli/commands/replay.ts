@@ -7,6 +7,7 @@ import { fileReason, LvsError, usage } from "../../errors.js";
 import type { CliContext } from "../context.js";
 import { count } from "../format.js";
 import { examples } from "../help.js";
+import { put } from "../put.js";
 
 const EXAMPLES = `
 wlvs replay --tap ext0,ip=192.168.4.133/24 --tap int0,ip=192.168.2.130/24 --rules rules \\
@@ -115,7 +116,10 @@ async function run(
         ? (one) => {
             const found = explain(one);
             number++;
-            context.stdout.write(options.json ? `${JSON.stringify(found)}\n` : `${explanationText(found, number)}\n`);
+            return put(
+              context.stdout,
+              options.json ? `${JSON.stringify(found)}\n` : `${explanationText(found, number)}\n`,
+            );
           }
         : undefined,
     });

@@ -12,6 +12,7 @@ import { formatRules } from "../../ipvs/save.js";
 import type { CliContext } from "../context.js";
 import { fileSources } from "../file-sources.js";
 import { examples } from "../help.js";
+import { put } from "../put.js";
 
 interface Options {
   readonly socket?: string;
@@ -35,7 +36,7 @@ export function register(program: Command, context: CliContext): void {
       const director = await context.director(options.socket);
       const services = await director.tables();
       if (options.rules) {
-        context.stdout.write(formatRules(services, undefined, { complete: true }));
+        for (const text of formatRules(services, undefined, { complete: true })) await put(context.stdout, text);
         return;
       }
       const runs = runningTuning(await director.timeouts(), await director.settings());

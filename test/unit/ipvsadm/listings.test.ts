@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
+import { put } from "../../../host/cli/put.js";
 import { runIpvsadm } from "../../../host/ipvs/command.js";
 import { formatConnection, formatDaemon, formatServices, largeNumber } from "../../../host/ipvs/format.js";
 import type { ConnectionInfo, ServerInfo, ServiceInfo } from "../../../host/ipvs/model.js";
 import { FileNames } from "../../../host/ipvs/names.js";
 import { numericPlace } from "../../../host/ipvs/place-text.js";
 import { formatRules } from "../../../host/ipvs/save.js";
+import { SlowReader } from "../../support/cli.js";
 import { NO_RATES, NO_STATS, TablesModel } from "./tables-model.js";
 
 const service: ServiceInfo = {
@@ -70,7 +72,7 @@ describe("numbers", () => {
 
 describe("services", () => {
   const list = (format: "stats" | "rate" | "plain", exact = false) =>
-    formatServices([service], { format, exact, sort: true }, numericPlace).split("\n")[2];
+    [...formatServices([service], { format, exact, sort: true }, numericPlace)].join("").split("\n")[2];
 
   test("counters", () => {
     expect(list("stats")).toBe("TCP  192.168.4.133:80                    6        9  123456K  105128K   98765G");
@@ -87,9 +89,7 @@ describe("services", () => {
     ];
     const options = { format: "plain", exact: false, sort: true } as const;
     expect(
-      formatServices([{ ...service, servers }], options, numericPlace)
-        .split("\n")
-        .slice(3, 5),
+      [...formatServices([{ ...service, servers }], options, numericPlace)].join("").split("\n").slice(3, 5),
     ).toEqual([
       "  -> 192.168.2.11:80              FullNAT 1      3          4         ",
       "  -> 192.168.2.11:81              Local   1      3          4         ",
@@ -99,7 +99,7 @@ describe("services", () => {
   test("no order: what the C library makes of addresses more than half of all apart", () => {
     const at = (address: string) => ({ ...service, id: { ...service.id, address } as typeof service.id });
     const services = ["1.2.0.3", "224.0.0.1", "192.168.4.150"].map(at);
-    const text = formatServices(services, { format: "plain", exact: false, sort: true }, numericPlace);
+    const text = [...formatServices(services, { format: "plain", exact: false, sort: true }, numericPlace)].join("");
     expect(text.match(/^TCP {2}\S+/gm)).toEqual(["TCP  192.168.4.150:80", "TCP  224.0.0.1:80", "TCP  1.2.0.3:80"]);
   });
 });
@@ -107,16 +107,18 @@ describe("services", () => {
 describe("saved rules", () => {
   test("thresholds are lost, as ipvsadm loses them, unless all is asked for", () => {
     const services = [{ ...service, servers: [{ ...server, forwarding: "fullnat" as const }] }];
-    expect(formatRules(services)).toBe(
+    expect([...formatRules(services)].join("")).toBe(
       "-A -t 192.168.4.133:80 -s wrr\n-a -t 192.168.4.133:80 -r 192.168.2.11:80 --fullnat -w 1\n",
     );
-    expect(formatRules(services, numericPlace, { complete: true })).toBe(
+    expect([...formatRules(services, numericPlace, { complete: true })].join("")).toBe(
       "-A -t 192.168.4.133:80 -s wrr\n-a -t 192.168.4.133:80 -r 192.168.2.11:80 --fullnat -w 1 -x 100 -y 50\n",
     );
   });
 
   test("a mark of more than 31 bits can be read back", () => {
-    expect(formatRules([{ ...service, id: { family: 6, mark: 0xffffffff } }])).toBe("-A -f 4294967295 -6 -s wrr\n");
+    expect([...formatRules([{ ...service, id: { family: 6, mark: 0xffffffff } }])].join("")).toBe(
+      "-A -f 4294967295 -6 -s wrr\n",
+    );
   });
 });
 
@@ -177,4 +179,21 @@ test("daemons show what is known of them", () => {
       ttl: 1,
     }),
   ).toBe("master sync daemon (mcast=ext, syncid=0, maxlen=1472, group=224.0.0.81, port=8848, ttl=1)\n");
+});
+
+test.each([["-Ln"], ["-Sn"]])("%s of many services is written no faster than it is read", async (command) => {
+  const tables = new TablesModel();
+  for (let port = 1; port <= 1000; port++) {
+    await tables.addService({ ...service, id: { family: 4, protocol: "tcp", address: "192.0.2.1", port } });
+    for (const end of [1, 2, 3]) {
+      const id = { family: 4, address: `192.0.2.${end}`, port } as const;
+      await tables.addServer({ family: 4, protocol: "tcp", address: "192.0.2.1", port }, { ...server, id });
+    }
+  }
+  const reader = new SlowReader();
+  const io = { stdin: async () => "", stdout: (text: string) => put(reader, text), stderr: () => {} };
+  expect(await runIpvsadm([command], tables, io)).toBe(0);
+  expect(reader.text.match(/192\.0\.2\.3/g)).toHaveLength(1000);
+  expect(reader.early).toBe(0);
+  expect(reader.pieces).toBeGreaterThan(2);
 });
