@@ -3,6 +3,7 @@
  * director answers. Everything is plain data, ready for JSON.
  */
 
+import type { CoreCounters, Occupancy, WorkerCounters } from "../core/counters.js";
 import type { ServiceInfo } from "../ipvs/model.js";
 import type { TraceSource } from "../trace/model.js";
 
@@ -47,29 +48,12 @@ export interface PortInfo {
 }
 
 /** A thread that moves frames, since the start. */
-export interface WorkerInfo {
-  readonly breaths: number;
-  readonly framesIn: number;
-  readonly bytesIn: number;
-  readonly framesOut: number;
-  /** Seconds that its breaths took, waiting left out. */
-  readonly busy: number;
-  /** Empty slots that the kernel holds, to receive into; 0 without io_uring. */
-  readonly held: number;
+export interface WorkerInfo extends WorkerCounters {
   /** How often a new thread went on in its place: it had died, or hung. */
   readonly restarts?: number | undefined;
-  /** How many breaths took in 0, 1, 2 to 3, 4 to 7 ... frames. */
-  readonly frames: readonly number[];
-  /** How many breaths took less than 1, 1 to 2, 2 to 4 ... microseconds; the last is for all longer ones. */
-  readonly durations: readonly number[];
 }
 
-/** How full a table of the core is. */
-export interface Occupancy {
-  readonly table: string;
-  readonly used: number;
-  readonly capacity: number;
-}
+export type { Occupancy };
 
 export interface NeighbourInfo {
   readonly port: string;
@@ -92,24 +76,9 @@ export interface RouteInfo {
 }
 
 /** How frames ended. The verdicts add up to framesIn; reasons say why the dropped ones were. */
-export interface CounterInfo {
-  readonly framesIn: number;
-  readonly framesOut: number;
-  readonly generated: number;
-  readonly evictions: number;
-  /** Handshakes of the SYN proxy: SYN answered, cookies that came back, others, and what the servers said. */
-  readonly synProxy: Readonly<Record<"answered" | "accepted" | "invalid" | "spliced" | "refused" | "silent", number>>;
-  readonly neighboursChanged: number;
-  /** What gave way to others in full tables: neighbours, packets in fragments. */
-  readonly neighboursEvicted: number;
-  readonly fragmentsEvicted: number;
-  /** ICMP errors and RST of limits that were over the rate. RST of others are dropped for `rate-limited`. */
-  readonly errorsWithheld: number;
+export interface CounterInfo extends CoreCounters {
+  /** How often the core trapped. */
   readonly traps: number;
-  /** By name in lower case: forward, local, consumed, drop. */
-  readonly verdicts: Readonly<Record<string, number>>;
-  /** By name in lower case with dashes: no-route, table-full ... Those at 0 may be left out. */
-  readonly reasons: Readonly<Record<string, number>>;
 }
 
 export interface DirectorStatus {

@@ -1,7 +1,7 @@
 /** npm run flood -- [--seconds N] [--only KIND,KIND...] [--out DIR] [--from FILE] */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { program } from "../support/program.js";
 import { type Floods, floods, KINDS, type Kind } from "./flood.js";
 import { broken, report } from "./report.js";
 
@@ -13,21 +13,8 @@ DIR (dist/flood). --from makes the report, and the verdict, from the flood.json 
 KIND: ${KINDS.join(" ")}
 `;
 
-function wrong(): never {
-  process.stderr.write(USAGE);
-  process.exit(2);
-}
-
-function options() {
-  try {
-    const text = { type: "string" } as const;
-    return parseArgs({ options: { seconds: text, only: text, out: text, from: text } }).values;
-  } catch {
-    return wrong();
-  }
-}
-
-const { seconds: asked = "8", only, out = "dist/flood", from } = options();
+const { options, wrong } = program(USAGE, ["seconds", "only", "out", "from"]);
+const { seconds: asked = "8", only, out = "dist/flood", from } = options;
 const seconds = Number(asked);
 const kinds = only === undefined ? KINDS : only.split(",");
 if (
@@ -36,7 +23,6 @@ if (
   !kinds.every((kind): kind is Kind => KINDS.some((one) => one === kind))
 )
   wrong();
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
 
 async function fresh(): Promise<Floods> {
   const progress = (text: string) => void process.stderr.write(`flood: ${text}\n`);

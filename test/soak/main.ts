@@ -1,7 +1,7 @@
 /** npm run soak -- [--minutes N | --seconds N] [--out DIR] [--from FILE] */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
+import { program } from "../support/program.js";
 import { chart } from "./chart.js";
 import { judge } from "./judge.js";
 import type { SoakRecord } from "./record.js";
@@ -14,24 +14,10 @@ Traffic, changes and accidents around a real director, in namespaces of its own;
 soak.md into DIR (dist/soak). --from makes chart and report, and the verdict, from the soak.json of an earlier run.
 `;
 
-function wrong(): never {
-  process.stderr.write(USAGE);
-  process.exit(2);
-}
-
-function options() {
-  try {
-    const text = { type: "string" } as const;
-    return parseArgs({ options: { minutes: text, seconds: text, out: text, from: text } }).values;
-  } catch {
-    return wrong();
-  }
-}
-
-const { minutes, seconds: asked, out = "dist/soak", from } = options();
+const { options, wrong } = program(USAGE, ["minutes", "seconds", "out", "from"]);
+const { minutes, seconds: asked, out = "dist/soak", from } = options;
 const seconds = asked === undefined ? Number(minutes ?? 60) * 60 : Number(asked);
 if (!(seconds >= 10)) wrong();
-for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(130));
 mkdirSync(out, { recursive: true });
 const say = (text: string) => process.stderr.write(`soak: ${text}\n`);
 
