@@ -1,8 +1,9 @@
 /** The way of real frames through the director, step by step. Nothing is made up: frames come from its trace. */
+import type { TraceRecord } from "../trace/model.js";
 import { byId, h, setClass, setHidden, setText, sized } from "./dom.js";
 import { clock } from "./format.js";
 import { STATE_TEXT } from "./frame.js";
-import { explain, type Place, type Shown, type TraceRecord } from "./steps.js";
+import { explain, type Place, type Shown } from "./steps.js";
 import type { Entry, Store } from "./store.js";
 import { type Labels, Topology } from "./topology.js";
 

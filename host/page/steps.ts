@@ -1,37 +1,9 @@
 /** What happens to a traced frame, one step after the other, in words for somebody who learns LVS. */
-import type { ForwardingName } from "../ipvs/model.js";
+import type { TraceRecord } from "../trace/model.js";
 import { type Arithmetic, arithmetic, compare, type Frame, parseFrame, type Row } from "./frame.js";
 
 /** Where a frame may be: the ports are those of the client's and of the server's side. */
 export type Place = "client" | "in" | "core" | "out" | "server";
-
-/** A record of GET /v1/trace, as far as it is shown. */
-export interface TraceRecord {
-  readonly time: number;
-  readonly in: string | null;
-  readonly out: string | null;
-  readonly verdict: string;
-  readonly reason?: string | undefined;
-  readonly made: boolean;
-  readonly stages: ReadonlyArray<{ readonly stage: string; readonly text: string }>;
-  readonly server?: string | undefined;
-  readonly forwarding?: ForwardingName | undefined;
-  readonly connection?:
-    | {
-        readonly client: string;
-        readonly clientPort: number;
-        readonly virtual: string;
-        readonly virtualPort: number;
-        readonly server: string;
-        readonly serverPort: number;
-        readonly state: string;
-        readonly new: boolean;
-      }
-    | undefined;
-  readonly before: string;
-  readonly after: string | null;
-  readonly text: string;
-}
 
 export interface Step {
   readonly title: string;

@@ -50,14 +50,21 @@ const CHARTS: readonly Chart[] = [
 ];
 
 function colours(): { series: string[]; text: string; line: string; font: string } {
-  const style = getComputedStyle(document.documentElement);
-  const of = (name: string) => style.getPropertyValue(name).trim();
-  return {
+  // What a name stands for depends on the theme: only a colour in use is that of the one that is shown.
+  const probe = document.body.appendChild(document.createElement("i"));
+  const style = getComputedStyle(probe);
+  const of = (name: string) => {
+    probe.style.color = `var(${name})`;
+    return style.color;
+  };
+  const found = {
     series: [1, 2, 3, 4, 5, 6].map((n) => of(`--series-${n}`)),
     text: of("--muted"),
     line: of("--grid"),
     font: "11px system-ui, sans-serif",
   };
+  probe.remove();
+  return found;
 }
 
 interface Drawn {

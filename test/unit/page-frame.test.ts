@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { ForwardingName } from "../../host/ipvs/model.js";
 import { arithmetic, compare, type Frame, fold, parseFrame } from "../../host/page/frame.js";
-import { explain, type TraceRecord } from "../../host/page/steps.js";
+import { explain } from "../../host/page/steps.js";
+import type { TraceRecord } from "../../host/trace/model.js";
 import { createDirector, NET, server, service } from "../support/director.js";
 import { ethernet, FLAG, tcpPacket, udpPacket } from "../support/packets.js";
 
