@@ -2,6 +2,7 @@
 import * as Protocol from "../layout/protocol";
 import * as Slot from "../layout/slot";
 import { load16, swap32 } from "../wire/bytes";
+import { rounds } from "../wire/siphash";
 
 /** An address as one number: IPv4 in host order, IPv6 its four words xored. `v6` says which. */
 export function foldAddress(address: usize, v6: bool): u32 {
@@ -48,36 +49,9 @@ export function multiplicative(value: u32, bits: u32): u32 {
   return (value * 0x61c88647) >> (32 - bits);
 }
 
-function pair(high: u32, low: u32): u64 {
-  return ((<u64>high) << 32) | <u64>low;
-}
-
 /** SipHash-1-3 of one 32-bit word under the key (key, key), folded to 32 bits. */
 export function sip(value: u32, key: u32): u32 {
-  let v0 = pair(0x736f6d65, 0x70736575) ^ <u64>key;
-  let v1 = pair(0x646f7261, 0x6e646f6d) ^ <u64>key;
-  let v2 = pair(0x6c796765, 0x6e657261) ^ <u64>key;
-  let v3 = pair(0x74656462, 0x79746573) ^ <u64>key;
-  const block = ((<u64>4) << 56) | <u64>value;
-  v3 ^= block;
-  // One round for the block, three to finish.
-  for (let round = 0; round < 4; round++) {
-    v0 += v1;
-    v1 = rotl<u64>(v1, 13) ^ v0;
-    v0 = rotl<u64>(v0, 32);
-    v2 += v3;
-    v3 = rotl<u64>(v3, 16) ^ v2;
-    v0 += v3;
-    v3 = rotl<u64>(v3, 21) ^ v0;
-    v2 += v1;
-    v1 = rotl<u64>(v1, 17) ^ v2;
-    v2 = rotl<u64>(v2, 32);
-    if (round === 0) {
-      v0 ^= block;
-      v2 ^= 0xff;
-    }
-  }
-  return <u32>(v0 ^ v1 ^ v2 ^ v3);
+  return <u32>rounds(key, key, 0, 0, ((<u64>4) << 56) | <u64>value, 1, 3);
 }
 
 /** Scrambles a word (the finisher of MurmurHash3). */
