@@ -121,13 +121,38 @@ function isQuiesced(server: usize): bool {
   return drain !== 0 && now() - load<u32>(server, Server.QUIESCED_SINCE) > drain * Memory.TICKS_PER_SECOND;
 }
 
-/** A new template lives as long as its service says, and is found by what its engine found. False: no room for it. */
-function keepFor(template: usize, service: usize): bool {
+/** A template for this client: it lives as long as its service says, and is found by what its engine found. 0: no room. */
+function makeTemplate(
+  service: usize,
+  family: u32,
+  protocol: u32,
+  virtual: usize,
+  virtualPort: u32,
+  server: usize,
+  serverPort: u32,
+  mark: u32,
+): usize {
+  const address = server + Server.ADDRESS;
+  const flags = Connection.FLAG_TEMPLATE;
+  const template = create(
+    family,
+    protocol,
+    CLIENT_NETWORK,
+    0,
+    virtual,
+    virtualPort,
+    address,
+    serverPort,
+    flags,
+    server,
+    mark,
+  );
+  if (template === 0) return 0;
   store<u32>(template, load<u32>(service, Service.TIMEOUT), Connection.TIMEOUT);
-  if (load<u8>(service, Service.PERSISTENCE_ENGINE) === 0) return true;
-  if (Table.setData(template, callId(), callIdLength())) return true;
+  if (load<u8>(service, Service.PERSISTENCE_ENGINE) === 0) return template;
+  if (Table.setData(template, callId(), callIdLength())) return template;
   end(template);
-  return false;
+  return 0;
 }
 
 /**
@@ -150,20 +175,8 @@ export function connectFromServer(slot: usize, server: usize, client: usize, cli
     if (!findCallId(slot)) return 0;
     template = findTemplate(family, protocol, virtual, virtualPort, true, server);
     if (template === 0) {
-      template = create(
-        family,
-        protocol,
-        CLIENT_NETWORK,
-        0,
-        virtual,
-        virtualPort,
-        server + Server.ADDRESS,
-        serverPort,
-        Connection.FLAG_TEMPLATE,
-        server,
-        0,
-      );
-      if (template === 0 || !keepFor(template, service)) return 0;
+      template = makeTemplate(service, family, protocol, virtual, virtualPort, server, serverPort, 0);
+      if (template === 0) return 0;
     }
   }
   const onePacket = (load<u32>(service, Service.FLAGS) & Service.FLAG_ONE_PACKET) !== 0;
@@ -232,20 +245,17 @@ export function schedulePersistent(
     if (server === 0) return NO_SERVER;
     const serverPort =
       virtualPort === servicePort && mark === 0 && servicePort !== FTP_PORT ? <u32>load<u16>(server, Server.PORT) : 0;
-    template = create(
+    template = makeTemplate(
+      service,
       family,
       templateProtocol,
-      CLIENT_NETWORK,
-      0,
       templateVirtual,
       templatePort,
-      server + Server.ADDRESS,
-      serverPort,
-      Connection.FLAG_TEMPLATE,
       server,
+      serverPort,
       packetMark,
     );
-    if (template === 0 || !keepFor(template, service)) return NO_ROOM;
+    if (template === 0) return NO_ROOM;
   } else {
     server = <usize>load<u32>(template, Connection.SERVER);
   }
