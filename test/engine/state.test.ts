@@ -12,7 +12,7 @@ import { PERIOD_MS } from "../../host/state/writer.js";
 import { describe as decode } from "../conformance/frames.js";
 import { createDirector, NET, server, service } from "../support/director.js";
 import { arp, ethernet, FLAG, tcpPacket, udpPacket } from "../support/packets.js";
-import { copyServices, restore, StatePlace, snapshotsOf } from "../support/state.js";
+import { copyServices, restore, SILENT, StatePlace, snapshotsOf } from "../support/state.js";
 
 /** For what is written in the next period, on a machine that has other things to do. */
 const PATIENTLY = { timeout: 10_000, interval: PERIOD_MS / 5 };
@@ -239,6 +239,30 @@ describe("a state file", () => {
       [...from.ipvs.tables.connections(0)].map((each) => `${each.clientPort} ${each.state}`).sort();
     expect(ports(next)).toEqual(ports(engine));
     expect(goOn(next, seen)).toEqual(goOn(engine, seen));
+  });
+
+  it("stays as it was when its writer is paused in the middle of a snapshot, and is written by the next", async () => {
+    const engine = director();
+    await furnish(engine);
+    syn(engine, flow(80, 40000));
+    const said: string[] = [];
+    const note = ({ event }: { readonly event: string }) => void said.push(event);
+    const log = { ...SILENT, warn: note, error: note };
+    const first = place.writer(engine, log);
+    const started = first.start();
+    await first.pause();
+    await started;
+    // The files' places are those that whoever comes next was given.
+    expect(place.commits).toBe(0);
+    expect(readFileSync(place.path)).toHaveLength(0);
+    const second = place.writer(engine, log);
+    await second.start();
+    await second.close();
+    expect(place.commits).toBe(1);
+    const next = director();
+    await copyServices(engine, next);
+    expect(restore(place, next).connections).toBe(1);
+    expect(said).toEqual([]);
   });
 
   it("follows a director that goes on, and takes its place", async () => {

@@ -3,6 +3,8 @@ import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_pr
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { RemoteIpvs } from "../../host/control/client.js";
+import type { UpgradeResult } from "../../host/control/director-info.js";
 
 /** The built command, seen from the source and from what was built of it. */
 export const MAIN = ["../../dist/host/cli/main.js", "../../host/cli/main.js"]
@@ -170,5 +172,15 @@ export async function journalled(file: string): Promise<void> {
   for (let times = 0; times < 2; times++) {
     const { size } = statSync(file);
     await waitFor(() => statSync(file).size !== size, "the state is written");
+  }
+}
+
+/** Once more where the machine was so slow that the new director was given up. */
+export async function upgrade(ipvs: RemoteIpvs): Promise<UpgradeResult> {
+  try {
+    return await ipvs.upgrade();
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== "EAGAIN") throw error;
+    return ipvs.upgrade();
   }
 }

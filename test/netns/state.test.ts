@@ -16,7 +16,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RemoteIpvs } from "../../host/control/client.js";
 import { server as serverAt } from "../support/director.js";
 import { needsCommands, needsDevices } from "../support/needs.js";
-import { type Director, inside, ip, journalled, Network, waitFor } from "./network.js";
+import { type Director, inside, ip, journalled, Network, upgrade, waitFor } from "./network.js";
 
 /** Says back what it hears, by TCP and by UDP; web pages beside it. */
 const SERVER = `
@@ -217,17 +217,6 @@ describe("a state file", () => {
   const forwarded = (director: Director) => director.stderr.split('"msg":"forwarding"').length - 1;
   const pidOf = async () => (await new RemoteIpvs(socket).status()).pid;
 
-  /** Once more where the machine was so slow that the new director was given up. */
-  const upgrade = async () => {
-    const ipvs = new RemoteIpvs(socket);
-    try {
-      return await ipvs.upgrade();
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== "EAGAIN") throw error;
-      return ipvs.upgrade();
-    }
-  };
-
   const standby = async (of: Director, count = 1) => {
     const ready = () => [...of.stderr.matchAll(/"event":"standby.ready","child":(\d+)/g)];
     await waitFor(() => ready().length >= count, "another director stands by");
@@ -362,7 +351,7 @@ describe("a state file", () => {
     process.kill(await pidOf(), "SIGKILL");
     await waitFor(() => forwarded(director) > began, "another director forwards");
     expect(await held.check()).toMatchObject({ well: 30, resets: 0 });
-    await upgrade();
+    await upgrade(new RemoteIpvs(socket));
     expect(await held.check()).toMatchObject({ well: 30, resets: 0 });
     held.child.kill();
     await director.stop();
@@ -387,7 +376,7 @@ describe("a state file", () => {
     // The second time the one that came goes.
     for (let round = 0; round < rounds; round++) {
       held.forget();
-      const result = await upgrade();
+      const result = await upgrade(new RemoteIpvs(socket));
       const { longest, stall, ...rest } = await held.check();
       expect(rest).toEqual({ well: 300, resets: 0 });
       waited.push({ frames: result.pause, datagram: longest, stall });
@@ -430,7 +419,7 @@ describe("a state file", () => {
     }
     await ipvs.setTimeouts({ tcp: 99, tcpFin: 0, udp: 0 });
     writeFileSync(file, good);
-    expect((await upgrade()).pid).not.toBe(pid);
+    expect((await upgrade(new RemoteIpvs(socket))).pid).not.toBe(pid);
     expect((await ipvs.timeouts()).tcp).toBe(99);
     expect((await held.check()).well).toBe(50);
     held.child.kill();
