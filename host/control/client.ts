@@ -3,6 +3,7 @@
  */
 import { statSync } from "node:fs";
 import { type ClientRequest, type IncomingMessage, request } from "node:http";
+import { dirname, join } from "node:path";
 import { LvsError } from "../errors.js";
 import {
   type ConnectionFilter,
@@ -50,15 +51,21 @@ function isSocket(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isSocket() ?? false;
 }
 
+/** The systemd unit's director has a directory of its own beside the usual place. */
+function servicesSocket(path: string): string | undefined {
+  const other = join(dirname(path), "wlvs", "wlvs.sock");
+  return isSocket(other) ? other : undefined;
+}
+
 function unreachable(path: string, cause: NodeJS.ErrnoException): LvsError {
   switch (cause.code) {
     case "ENOENT":
-    case "ENOTDIR":
-      return new LvsError(
-        "ERR_LVS_DIRECTOR",
-        `no director is running here: ${path} does not exist (start one with 'wlvs run', or set WLVS_SOCKET)`,
-        cause,
-      );
+    case "ENOTDIR": {
+      const other = servicesSocket(path);
+      const remedy =
+        other === undefined ? "start one with 'wlvs run', or set WLVS_SOCKET" : `there is ${other}: set WLVS_SOCKET`;
+      return new LvsError("ERR_LVS_DIRECTOR", `no director is running here: ${path} does not exist (${remedy})`, cause);
+    }
     case "ECONNREFUSED":
       if (!isSocket(path)) return new LvsError("ERR_LVS_DIRECTOR", `${path} is not a director's socket`, cause);
       return new LvsError(

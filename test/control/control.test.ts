@@ -1,9 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import { connect, createServer as createNetServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { RemoteIpvs } from "../../host/control/client.js";
 import { parseServerKey, parseServiceKey, serverKey, serviceKey } from "../../host/control/keys.js";
@@ -254,6 +254,18 @@ describe("a client without a director", () => {
     );
     writeFileSync(path, "");
     await expect(client.services()).rejects.toThrow(`${path} is not a director's socket`);
+  });
+
+  it("names the socket of the systemd unit's director, where that is", async () => {
+    const folder = join(dirname(path), "wlvs");
+    mkdirSync(folder);
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(join(folder, "wlvs.sock"), resolve));
+    await expect(client.services()).rejects.toThrow(
+      `${path} does not exist (there is ${folder}/wlvs.sock: set WLVS_SOCKET)`,
+    );
+    await new Promise((resolve) => other.close(resolve));
+    rmSync(folder, { recursive: true });
   });
 
   it("notices one that is something else", async () => {
