@@ -13,6 +13,7 @@ import { errnoText, LvsError } from "../errors.js";
 import type { Logger } from "../log.js";
 import * as native from "../port/native.js";
 import { SystemClock } from "./clock.js";
+import { adviseHugePages, HugePages } from "./huge-pages.js";
 import { startThread } from "./thread.js";
 import type { Queue } from "./transport.js";
 import { isClosed } from "./transport-uring.js";
@@ -76,6 +77,8 @@ const BREATH_POLL_MS = 5;
 const TRACE_BYTES = 16 << 20;
 const NO_MAC = "00:00:00:00:00:00";
 const LOOK_MS = 1000;
+/** Between two pieces of memory that become huge pages. */
+const COLLAPSE_MS = 50;
 /**
  * Looks, not time: where the whole process stood still, as many as one may have been missed, and they are not made up for.
  */
@@ -126,6 +129,8 @@ export class Engine {
   private readonly restarts: number[] = [];
   private replacing: Promise<unknown> = Promise.resolve();
   private watch: NodeJS.Timeout | undefined;
+  private readonly hugePages: HugePages;
+  private collapsing: NodeJS.Timeout | undefined;
   /** What an eventfd is written. */
   private readonly one = new BigUint64Array(new ArrayBuffer(8)).fill(1n);
   private stopping = false;
@@ -141,9 +146,9 @@ export class Engine {
     const rings = options.io === "rw" ? 0 : workers * Uring.SIZE;
     const plan = planMemory(capacitiesOf({ workers, connections, rings, trace: TRACE_BYTES }));
     this.memory = createMemory(plan, { forward: options.forward, now: this.clock.ticks() });
+    adviseHugePages(this.memory, plan);
+    this.hugePages = new HugePages(this.memory);
     this.lockWords = new Int32Array(this.memory.buffer);
-    // Frames lie 68 KiB apart: with small pages each one would cost the processor a walk through the page tables.
-    native.madvise(native.addressOf(new Uint8Array(this.memory.buffer)), plan.total, native.MADV_HUGEPAGE);
     options.log.info({ event: "tables.room", connections, bytes: plan.total }, roomText(plan));
     this.control = new Control(
       guarded(instantiate(this.memory), options.fatal, () => this.settle()),
@@ -253,12 +258,14 @@ export class Engine {
     clearInterval(this.watch);
     this.watch = setInterval(() => this.look(), this.options.lookMs ?? LOOK_MS);
     this.watch.unref();
+    this.collapse();
   }
 
   /** Asks the workers to end; resolves when no frame is touched any more, before the threads have gone. */
   async halt(): Promise<void> {
     this.stopping = true;
     clearInterval(this.watch);
+    clearTimeout(this.collapsing);
     await this.replacing;
     for (const { control } of this.threads) Atomics.store(control, CONTROL_STOP, 1);
     this.wake();
@@ -290,6 +297,13 @@ export class Engine {
       await new Promise((resolve) => setTimeout(resolve, BREATH_POLL_MS));
     }
     return this.threads.length > 0;
+  }
+
+  /** Soon again as long as there is something to do: a worker may be held for a moment each time. */
+  private collapse(): void {
+    const more = this.hugePages.turn();
+    this.collapsing = setTimeout(() => this.collapse(), more ? COLLAPSE_MS : LOOK_MS);
+    this.collapsing.unref();
   }
 
   private tellIo(io: Io, why: string | undefined): void {

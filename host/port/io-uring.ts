@@ -1,6 +1,6 @@
 /** The three system calls of io_uring, for a ring that lies in memory of ours. */
 import { errnoText } from "../errors.js";
-import { EAGAIN, EINTR, EPERM } from "./ioctl.js";
+import { EAGAIN, EBUSY, EINTR, ENOMEM, EPERM } from "./ioctl.js";
 import * as native from "./native.js";
 
 const SETUP = 425;
@@ -26,8 +26,6 @@ const OPERATION_SUPPORTED = 1;
 const PROBE_OPERATIONS = 64;
 const ARGUMENT_SIZE = 24;
 
-const EBUSY = 16;
-const ENOMEM = 12;
 const ENOSYS = 38;
 const ETIME = 62;
 

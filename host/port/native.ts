@@ -185,6 +185,5 @@ export const PR_CAPBSET_DROP = 24;
 export const PR_CAPBSET_READ = 23;
 export const PR_CAP_AMBIENT = 47;
 export const PR_CAP_AMBIENT_CLEAR_ALL = 4;
-export const MADV_HUGEPAGE = 14;
 export const POLLIN = 1;
 export const POLLERR = 8;
