@@ -48,6 +48,7 @@ export default defineConfig({
           name: "machine",
           include: MACHINE,
           testTimeout: 120_000,
+          expect: { poll: { timeout: 30_000 } },
           maxWorkers: 2,
           sequence: { groupOrder: 2 },
         },

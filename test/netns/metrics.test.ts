@@ -24,7 +24,7 @@ function get(port: number, path: string, host?: string): Promise<{ status: numbe
   });
 }
 
-async function until<T>(ask: () => Promise<T | undefined>, what: string, limitMs = 20_000): Promise<T> {
+async function until<T>(ask: () => Promise<T | undefined>, what: string, limitMs = 45_000): Promise<T> {
   const end = performance.now() + limitMs;
   for (;;) {
     let trouble: unknown;

@@ -159,7 +159,10 @@ export function inside(namespace: string, command: string, ...args: string[]): P
   });
 }
 
-export async function waitFor(condition: () => boolean, what: string, limitMs = 15_000): Promise<void> {
+/** How long a test waits for what takes moments: machines are slow at times, and other tests run beside it. */
+export const PATIENCE_MS = 45_000;
+
+export async function waitFor(condition: () => boolean, what: string, limitMs = PATIENCE_MS): Promise<void> {
   const until = performance.now() + limitMs;
   while (!condition()) {
     if (performance.now() > until) throw new Error(`not within ${limitMs} ms: ${what}`);

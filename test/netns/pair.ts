@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach } from "vitest";
 import { RemoteIpvs } from "../../host/control/client.js";
 import { needsCommands, needsDevices } from "../support/needs.js";
-import { type Director, ip, Network, waitFor } from "./network.js";
+import { type Director, ip, Network, PATIENCE_MS, waitFor } from "./network.js";
 
 const MAIN = join(import.meta.dirname, "../../dist/host/cli/main.js");
 const SERVER = `
@@ -105,7 +105,7 @@ export const weights = async () =>
     (await remote.services()).flatMap(({ servers }) => servers.map(({ id, weight }) => [id.address, weight])),
   );
 
-export async function until(condition: () => Promise<boolean>, what: string, limitMs = 10_000): Promise<void> {
+export async function until(condition: () => Promise<boolean>, what: string, limitMs = PATIENCE_MS): Promise<void> {
   let last = false;
   let busy = false;
   await waitFor(

@@ -25,6 +25,7 @@ export function setup(): void {
   const sources = [
     "host",
     "test/conformance",
+    "test/flood",
     "test/fuzz",
     "test/hammer",
     "test/netns/network.ts",
