@@ -125,7 +125,7 @@ describe("the container example", () => {
   it("has a configuration that wlvs check takes", () => {
     const main = join(ROOT, "dist/host/cli/main.js");
     const { stdout, status } = spawnSync(process.execPath, [main, "check", example("wlvs.yaml")], { encoding: "utf8" });
-    expect(stdout).toContain("is right: 1 ports, 1 services, 2 real servers");
+    expect(stdout).toContain("is right: 1 port, 1 service, 2 real servers");
     expect(status).toBe(0);
   });
 });
