@@ -25,15 +25,15 @@ interface Region {
 }
 
 /**
- * What every packet needs, and all of it from the start: what lies before the connections, rings, and frames, which are
- * 68 KiB apart.
+ * All but connections: what every packet needs, rings, which some kernels want in one piece, and frames, which are 68 KiB
+ * apart.
  */
 export function adviseHugePages(memory: WebAssembly.Memory, plan: MemoryPlan): void {
   const base = native.addressOf(new Uint8Array(memory.buffer));
   const begin = (name: string) => plan.regions.find((region) => region.name === name)!.base;
   for (const [from, to] of [
     [0, begin("connections")],
-    [begin("rings"), plan.total],
+    [begin("arena"), plan.total],
   ] as const) {
     const first = Math.ceil((base + from) / SMALL_PAGE) * SMALL_PAGE;
     native.madvise(first, base + to - first, MADV_HUGEPAGE);
