@@ -262,7 +262,7 @@ function open(slot: usize): i32 {
   if (connection === IGNORED) return CONTINUE;
   if (connection === NO_SERVER) return proxied ? reset(slot) : refuse(slot, service);
   if (connection === NO_ROOM) return drop(slot, <i32>word(Memory.REFUSAL));
-  if (limited) countAtSource(slot, service, connection);
+  if (limited) countAtSource(slot, connection);
   if (!proxied) return forwardOn(slot, connection);
   observe(slot, connection, Trace.FLAG_FROM_CLIENT);
   return begin(slot, service, connection);

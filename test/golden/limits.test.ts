@@ -80,6 +80,34 @@ describe("a source's limit", () => {
     expect([open(engine), open(engine), open(engine)]).toEqual([SENT, SENT, TOLD]);
   });
 
+  it("of connections is that of the service whose server a connection got", async () => {
+    // Found by the fuzzer: an FTP service takes all high ports, and a persistent one goes by the template of the service of
+    // all ports. Its limit counted connections that were taken off the other's, and then let nobody in any more.
+    const engine = createDirector();
+    const ftp = service(21, "rr", "tcp", { persistence: 300, limits: { perSource: { connections: 1 } } });
+    for (const config of [service(0, "rr", "tcp", { persistence: 300 }), ftp]) {
+      await engine.ipvs.addService(config);
+      await engine.ipvs.addServer(config.id, server(NET.servers[0].ip, config === ftp ? 21 : 0));
+    }
+    const there = { source: CLIENT, destination: NET.vip, destinationPort: 80 };
+    const back = { source: NET.servers[0].ip, destination: CLIENT, sourcePort: 80 };
+    const say = (flags: number) => {
+      engine.inject("ext", ethernet(NET.ext.mac, NET.client.mac, tcpPacket({ ...there, sourcePort: 999 }, { flags })));
+    };
+    say(FLAG.syn);
+    const answer = tcpPacket({ ...back, destinationPort: 999 }, { flags: FLAG.syn | FLAG.ack });
+    engine.inject("int", ethernet(NET.int.mac, NET.servers[0].mac, answer));
+    say(FLAG.ack);
+    engine.collect();
+    for (let times = 0; times < 3; times++) {
+      const ends = { ...there, sourcePort: port++, destinationPort: 2000 };
+      engine.inject("ext", ethernet(NET.ext.mac, NET.client.mac, tcpPacket(ends, { flags: FLAG.syn })));
+      expect(engine.collect().map(({ dev }) => dev)).toEqual(["int"]);
+      later(engine, 70_000);
+    }
+    expect(engine.ipvs.tables.counters().reasons["source-limit"]).toBe(0);
+  });
+
   it("of new connections a second is its own", async () => {
     const engine = await start({ perSource: { rate: 2 } });
     expect([open(engine), open(engine), open(engine)]).toEqual([SENT, SENT, TOLD]);
