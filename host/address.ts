@@ -68,6 +68,11 @@ export function formatAddress(family: Family, bytes: Uint8Array): string {
   return `${hex.slice(0, best).join(":")}::${hex.slice(best + bestLength).join(":")}`;
 }
 
+/** Not as net.isIPv6, which takes a zone (fe80::1%eth0), too: no packet has one. */
+export function isIPv6(text: string): boolean {
+  return parseAddress(text)?.family === 6;
+}
+
 /** An address of a known family, or an error. */
 export function addressBytes(text: string): { family: Family; bytes: Uint8Array } {
   const parsed = parseAddress(text);

@@ -1,6 +1,7 @@
 /** The configuration file: which keys there are and what they take. The JSON Schema for editors is made from this. */
-import { isIP, isIPv4 } from "node:net";
+import { isIPv4 } from "node:net";
 import { z } from "zod";
+import { isIPv6 } from "../address.js";
 import { SCHEDULER_IDS } from "../core/control.js";
 import { LvsError } from "../errors.js";
 import { DNS_RECORDS } from "../health/checker.js";
@@ -69,7 +70,9 @@ const protocol = z.enum(["tcp", "udp", "sctp"], "write one of tcp, udp, sctp");
 const weight = whole(0, 65535);
 const count = whole(0, 0xffffffff);
 const netns = word;
-const ip = z.string("write an IP address").refine((text) => isIP(text) !== 0, { error: "write an IP address" });
+const ip = z
+  .string("write an IP address")
+  .refine((text) => isIPv4(text) || isIPv6(text), { error: "write an IP address" });
 const port = whole(1, 65535);
 
 const PER_SECOND = "write a number a second, as 100 or 100/s";

@@ -3,7 +3,8 @@
  *
  *   tcp:192.0.2.1:80   udp:[2001:db8::1]:53   mark:7:ipv4   mark:7:ipv6        192.0.2.8:80   [2001:db8::8]:80
  */
-import { isIPv4, isIPv6 } from "node:net";
+import { isIPv4 } from "node:net";
+import { isIPv6 } from "../address.js";
 import type { Family, ServerId, ServiceId, ServiceProtocol } from "../ipvs/model.js";
 
 export function endpoint(family: Family, address: string, port: number): string {

@@ -2,8 +2,9 @@
  * What the API takes and gives, as zod schemas: requests are checked against them, and the OpenAPI document is made
  * from them. The types are those of host/ipvs/model.ts; the assignments at the end make the compiler compare the two.
  */
-import { isIPv4, isIPv6 } from "node:net";
+import { isIPv4 } from "node:net";
 import { z } from "zod";
+import { isIPv6 } from "../address.js";
 import type { ConnectionInfo, DaemonInfo, IpvsStep, ServerConfig, ServiceConfig, ServiceInfo } from "../ipvs/model.js";
 import type { ConnectionEvent, TraceRecord } from "../trace/model.js";
 import { SAMPLE_MOST, SNAP_MOST } from "../trace/tracer.js";

@@ -2,16 +2,13 @@
  * Filters of traces: a subset of tcpdump's language, and words for what the director decided. Text becomes a tree, the
  * tree a program that the core runs over each frame as it came and as it left (layout/trace).
  */
-import { isIPv4, isIPv6 as isScopedIPv6 } from "node:net";
+import { isIPv4 } from "node:net";
 import * as Protocol from "../../assembly/layout/protocol.js";
 import * as Trace from "../../assembly/layout/trace.js";
 import * as Verdict from "../../assembly/layout/verdict.js";
-import { addressBytes, parseMac } from "../address.js";
+import { addressBytes, isIPv6, parseMac } from "../address.js";
 import { parseServerKey, parseServiceKey } from "../control/keys.js";
 import { REASON_NAMES } from "../core/tables.js";
-
-/** A zone (fe80::1%eth0) is no part of an address in a frame. */
-const isIPv6 = (text: string) => isScopedIPv6(text) && !text.includes("%");
 
 /** What a word stands for in a table of ours, not in what all objects have. */
 function meaningOf(table: Readonly<Record<string, number>>, word: string): number | undefined {
