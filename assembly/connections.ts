@@ -15,7 +15,7 @@ import * as Table from "./table/connection";
 import { giveLocal, takeLocal } from "./table/local";
 import { count, now, reached, setWord, word } from "./table/memory";
 import { noteSilence } from "./table/outcome";
-import { bindConnection, countHalfOpen, unbindConnection } from "./table/server";
+import { bindConnection, countHalfOpen, serviceOf, unbindConnection } from "./table/server";
 import { FTP_PORT } from "./table/service";
 import { ensureSource, findSource, keyAtServer } from "./table/source";
 import { noteCreated, noteEnded } from "./trace";
@@ -135,11 +135,6 @@ export function fillClientPort(connection: usize, port: u32): void {
   countNoClientPort(-1);
 }
 
-function serviceOf(connection: usize): usize {
-  const server = <usize>load<u32>(connection, Connection.SERVER);
-  return server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
-}
-
 /** What the source of a connection that has a server is known by. */
 function keyOf(connection: usize): u64 {
   const family = <u32>load<u8>(connection, Connection.FAMILY);
@@ -156,15 +151,21 @@ function leaveSource(connection: usize): void {
   store<u32>(source, load<u32>(source, Source.CONNECTIONS) - 1, Source.CONNECTIONS);
 }
 
-/** A connection of an earlier director counts at its source again, if sources still are limited. */
-function rejoinSource(connection: usize): void {
+/**
+ * A limited source has one connection more: a new one, or again one of an earlier director. It counts at the service of the
+ * server that it got, if that limits sources. That is another than the packet's where a persistent FTP service goes by a
+ * template of the one of all ports.
+ */
+export function joinSource(connection: usize): void {
+  const flags = load<u32>(connection, Connection.FLAGS);
   const service = serviceOf(connection);
   if (service === 0 || load<u32>(service, Service.SOURCE_CONNECTIONS) === 0) {
-    store<u32>(connection, load<u32>(connection, Connection.FLAGS) & ~Connection.FLAG_SOURCE, Connection.FLAGS);
+    store<u32>(connection, flags & ~Connection.FLAG_SOURCE, Connection.FLAGS);
     return;
   }
   const source = ensureSource(keyOf(connection), load<u32>(service, Service.SOURCE_RATE));
   store<u32>(source, load<u32>(source, Source.CONNECTIONS) + 1, Source.CONNECTIONS);
+  store<u32>(connection, flags | Connection.FLAG_SOURCE, Connection.FLAGS);
 }
 
 function isHalfOpen(connection: usize): bool {
@@ -178,7 +179,7 @@ function isHalfOpen(connection: usize): bool {
 export function startCounting(connection: usize): void {
   const flags = load<u32>(connection, Connection.FLAGS);
   if ((flags & Connection.FLAG_NO_CLIENT_PORT) !== 0) countNoClientPort(1);
-  if ((flags & Connection.FLAG_SOURCE) !== 0) rejoinSource(connection);
+  if ((flags & Connection.FLAG_SOURCE) !== 0) joinSource(connection);
   if (isHalfOpen(connection)) countHalfOpen(connection, 1);
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { portUnreachable, reset, resetApart } from "./answer";
-import { create, end, isAvailable } from "./connections";
+import { create, end, isAvailable, joinSource } from "./connections";
 import { isUnlucky } from "./defence";
 import { EMBEDDED, parseEmbedded } from "./embedded";
 import { toClientSide, toRealServer } from "./forward";
@@ -22,7 +22,7 @@ import * as Slot from "./layout/slot";
 import * as State from "./layout/state";
 import * as Trace from "./layout/trace";
 import * as Verdict from "./layout/verdict";
-import { countAtSource, isLimited, refusalOf } from "./limits";
+import { isLimited, refusalOf } from "./limits";
 import { answered, destinationPort, incoming, outgoing, portsAreThere, sourcePort } from "./lookup";
 import { connectFromServer, IGNORED, NO_ROOM, NO_SERVER, schedulePersistent } from "./persistence";
 import { DIRECTION_IN } from "./protocol/direction";
@@ -262,7 +262,7 @@ function open(slot: usize): i32 {
   if (connection === IGNORED) return CONTINUE;
   if (connection === NO_SERVER) return proxied ? reset(slot) : refuse(slot, service);
   if (connection === NO_ROOM) return drop(slot, <i32>word(Memory.REFUSAL));
-  if (limited) countAtSource(slot, connection);
+  if (limited) joinSource(connection);
   if (!proxied) return forwardOn(slot, connection);
   observe(slot, connection, Trace.FLAG_FROM_CLIENT);
   return begin(slot, service, connection);

@@ -2,7 +2,6 @@
  * Limits of a service: connections and new connections a second, of all its clients and of each of them. What is over
  * a limit makes no connection; the client is told or not (limit_answer).
  */
-import * as Connection from "./layout/connection";
 import * as Reason from "./layout/reason";
 import * as Server from "./layout/server";
 import * as Service from "./layout/service";
@@ -10,7 +9,7 @@ import * as Slot from "./layout/slot";
 import * as Source from "./layout/source";
 import { hasToken, takeToken } from "./table/bucket";
 import { now } from "./table/memory";
-import { ensureSource, keyAtServer, keyAtService } from "./table/source";
+import { ensureSource, keyAtService } from "./table/source";
 import { sourceAt } from "./transmit";
 
 /** Whether any limit is set. */
@@ -60,18 +59,4 @@ export function refusalOf(slot: usize, service: usize): u32 {
   }
   if (sourceRate !== 0) takeToken(source + Source.BUCKET);
   return 0;
-}
-
-/**
- * The packet opened this connection: its source has one more, at the service of the server that it got. That is another
- * than the packet's where a persistent FTP service goes by a template of the one of all ports.
- */
-export function countAtSource(slot: usize, connection: usize): void {
-  const server = <usize>load<u32>(connection, Connection.SERVER);
-  const service: usize = server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
-  if (service === 0 || load<u32>(service, Service.SOURCE_CONNECTIONS) === 0) return;
-  const key = keyAtServer(load<u8>(slot, Slot.FAMILY), sourceAt(slot), server);
-  const source = ensureSource(key, load<u32>(service, Service.SOURCE_RATE));
-  store<u32>(source, load<u32>(source, Source.CONNECTIONS) + 1, Source.CONNECTIONS);
-  store<u32>(connection, load<u32>(connection, Connection.FLAGS) | Connection.FLAG_SOURCE, Connection.FLAGS);
 }

@@ -242,10 +242,15 @@ export function unbindConnection(connection: usize): void {
   }
 }
 
+/** The service of a connection's server, or 0. */
+export function serviceOf(connection: usize): usize {
+  const server = <usize>load<u32>(connection, Connection.SERVER);
+  return server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
+}
+
 /** A connection of its server's service begins (1) or ends (-1) to be half open. */
 export function countHalfOpen(connection: usize, by: i32): void {
-  const server = <usize>load<u32>(connection, Connection.SERVER);
-  const service: usize = server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
+  const service = serviceOf(connection);
   if (service === 0) return;
   const held = load<u32>(service, Service.EMBRYONIC);
   // A server may come back to another service than the one that its connections were counted at.
@@ -254,8 +259,7 @@ export function countHalfOpen(connection: usize, by: i32): void {
 
 /** A handshake of its service was completed. */
 export function countHandshake(connection: usize): void {
-  const server = <usize>load<u32>(connection, Connection.SERVER);
-  const service: usize = server === 0 ? 0 : <usize>load<u32>(server, Server.SERVICE);
+  const service = serviceOf(connection);
   if (service !== 0) store<u32>(service, load<u32>(service, Service.HANDSHAKES) + 1, Service.HANDSHAKES);
 }
 
