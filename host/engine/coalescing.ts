@@ -6,7 +6,7 @@
  */
 
 /** Mean bytes of a queue's frames up to which they are small. */
-export const SMALL = 512;
+const SMALL = 512;
 /** Milliseconds between two visits, at least. */
 const PERIOD = 0.05;
 /** Frames a millisecond that are fast. */
@@ -15,6 +15,11 @@ const FAST = 80;
 const WINDOW = 0.25;
 /** A visit that moved so many frames need not wait. */
 const ENOUGH = 64;
+
+/** Whether a queue's frames are long; `sum` is sixteen times their mean. */
+export function areLong(sum: number): boolean {
+  return sum > SMALL * 16;
+}
 
 export class Coalescing {
   private readonly now: () => number;

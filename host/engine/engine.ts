@@ -301,6 +301,7 @@ export class Engine {
 
   /** Soon again as long as there is something to do: a worker may be held for a moment each time. */
   private collapse(): void {
+    clearTimeout(this.collapsing);
     const more = this.hugePages.turn();
     this.collapsing = setTimeout(() => this.collapse(), more ? COLLAPSE_MS : LOOK_MS);
     this.collapsing.unref();

@@ -3,7 +3,7 @@ import * as Slot from "../../assembly/layout/slot.js";
 import * as Worker from "../../assembly/layout/worker.js";
 import { EAGAIN, EINTR } from "../port/ioctl.js";
 import * as native from "../port/native.js";
-import { Coalescing, SMALL } from "./coalescing.js";
+import { areLong, Coalescing } from "./coalescing.js";
 import type { Queue, Transport, TransportEvents } from "./transport.js";
 
 /** Frames of one port before the next one has its turn. */
@@ -180,7 +180,7 @@ export class RwTransport implements Transport {
 
   /** Whether no queue has long frames. */
   private readonly small = (): boolean => {
-    for (const sum of this.lengths) if (sum > SMALL * 16) return false;
+    for (const sum of this.lengths) if (areLong(sum)) return false;
     return true;
   };
 

@@ -9,7 +9,7 @@ import * as Worker from "../../assembly/layout/worker.js";
 import { socketPair } from "../port/descriptors.js";
 import { NoUring, Ring, type RingOffsets } from "../port/io-uring.js";
 import * as native from "../port/native.js";
-import { Coalescing, SMALL } from "./coalescing.js";
+import { areLong, Coalescing } from "./coalescing.js";
 import type { Queue, TransportEvents } from "./transport.js";
 
 /** Empty slots that lie ready in all queues of a worker together, as far as each has enough. */
@@ -191,8 +191,7 @@ export class UringTransport {
   private readonly small = (): boolean => {
     for (let number = 0; number < this.queues.length; number++) {
       const at = Uring.QUEUE + number * Uring.QUEUE_SIZE + Uring.QUEUE_LENGTH;
-      // The core keeps sixteen times the mean.
-      if (this.words[this.state + (at >>> 2)]! > SMALL * 16) return false;
+      if (areLong(this.words[this.state + (at >>> 2)]!)) return false;
     }
     return true;
   };
