@@ -47,8 +47,7 @@ export function formatVersion(tableSize: number): string {
   return `IP Virtual Server version ${IPVS_VERSION} (size=${tableSize})\n`;
 }
 
-/** Services with their servers, under the heads of the columns. */
-/** The head, then service by service. */
+/** Services with their servers: the heads of the columns, then service by service. */
 export function* formatServices(
   services: readonly ServiceInfo[],
   options: Pick<ListOptions, "exact" | "sort" | "format">,
