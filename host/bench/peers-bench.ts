@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { LvsError } from "../errors.js";
 import { compileC } from "./compile.js";
 import { CONTENDERS, Lane, PORT, type TestName } from "./contenders.js";
@@ -203,7 +204,7 @@ async function waitUntil(condition: () => Promise<boolean>, limitMs: number, wha
   const until = performance.now() + limitMs;
   while (!(await condition())) {
     if (performance.now() > until) throw new LvsError("ERR_LVS_DIRECTOR", what());
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await pause(50);
   }
 }
 
@@ -293,10 +294,9 @@ async function describe(lanes: readonly Lane[]): Promise<PeersContender[]> {
     running?.child.pid === undefined ? undefined : familyOf(running.child.pid),
   );
   const spent = () => families.map((family) => family?.reduce((sum, pid) => sum + processorTime(pid), 0));
-  const pause = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-  await pause(SETTLE_SECONDS);
+  await pause(SETTLE_SECONDS * 1000);
   const before = spent();
-  await pause(IDLE_SECONDS);
+  await pause(IDLE_SECONDS * 1000);
   const after = spent();
   return lanes.map(({ contender, ready }, at) => {
     const from = before[at];

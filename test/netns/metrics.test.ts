@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { freePort } from "../support/free-port.js";
 import { needsCommands, needsDevices } from "../support/needs.js";
 import { lint, parseScrape, type Scrape, sampleOf } from "../support/scrape.js";
-import { type Director, inside, ip, Network } from "./network.js";
+import { type Director, inside, ip, Network, PATIENCE_MS } from "./network.js";
 
 function get(port: number, path: string, host?: string): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
@@ -24,7 +24,7 @@ function get(port: number, path: string, host?: string): Promise<{ status: numbe
   });
 }
 
-async function until<T>(ask: () => Promise<T | undefined>, what: string, limitMs = 45_000): Promise<T> {
+async function until<T>(ask: () => Promise<T | undefined>, what: string, limitMs = PATIENCE_MS): Promise<T> {
   const end = performance.now() + limitMs;
   for (;;) {
     let trouble: unknown;
